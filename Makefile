@@ -1,0 +1,64 @@
+# Everything that a fresh machine needs: python3, make and the package registries.
+#
+#   make demo      move a Metal3 cluster between two real control planes
+#   make test      all tests
+#   make check     lint, types, layers
+#   make testbed   build and cache the API server, etcd and the rest of the test bed
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/capi-mover
+UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
+VENV := .venv
+BIN := $(VENV)/bin
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+# Go comes from PATH or, for want of one, from the cache; see tests/testbed/gobuild.py.
+export UV
+
+.PHONY: help
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(UV):
+	@echo "Getting uv $(UV_VERSION)"
+	@$(PYTHON) -m venv $(CACHE)/uv-$(UV_VERSION)
+	@$(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION)
+
+$(VENV)/.locked: pyproject.toml uv.lock | $(UV)
+	@echo "Installing the locked packages into $(VENV)"
+	@$(UV) sync --locked --quiet
+	@touch $@
+
+.PHONY: venv
+venv: $(VENV)/.locked ## Make .venv with capi-mover and everything to develop it
+
+.PHONY: check
+check: venv ## Lint, types, layers
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: venv ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: testbed
+testbed: venv ## Build and cache the real parts of the test bed
+	@$(BIN)/python -m tests.testbed.gobuild
+
+.PHONY: demo
+demo: venv ## Move a Metal3 cluster between two real control planes (KEEP=1 leaves them up)
+	@$(BIN)/python -m tests.testbed.demo
+
+.PHONY: test
+test: testbed ## All tests
+	@$(BIN)/pytest
+
+.PHONY: clean
+clean: ## Remove what was made in this folder; the cache stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -1,0 +1,1 @@
+"""Moves Cluster API and Metal3 objects between management clusters."""

@@ -1,0 +1,208 @@
+"""The command line: reads flags, runs the library, prints. The only place that prints.
+
+Flags of `move` are those of `clusterctl move`, so that one can stand in for the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mover.models import MoveReport
+    from mover.plan import Plan
+    from mover.report import View
+
+app = typer.Typer(
+    name="capi-mover",
+    help="Moves Cluster API and Metal3 objects between management clusters.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Moves Cluster API and Metal3 objects between management clusters."""
+
+
+class HiddenWarnings(StrEnum):
+    """Which warnings of the API servers are not shown."""
+
+    DEFAULT = "default"
+    ALL = "all"
+    NONE = "none"
+
+
+_SOURCE = "Source"
+_TARGET = "Target"
+
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option(
+        help="Kubeconfig of the source management cluster; default $KUBECONFIG, then ~/.kube/config.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+KubeconfigContext = Annotated[
+    str | None, typer.Option(help="Context in the source's kubeconfig.", rich_help_panel=_SOURCE)
+]
+ToKubeconfig = Annotated[
+    Path | None, typer.Option(help="Kubeconfig of the target management cluster.", rich_help_panel=_TARGET)
+]
+ToKubeconfigContext = Annotated[
+    str | None, typer.Option(help="Context in the target's kubeconfig.", rich_help_panel=_TARGET)
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="Namespace to move; default: that of the source's context."),
+]
+Verbosity = Annotated[
+    int, typer.Option("-v", "--v", min=0, help="How much to tell: 1 each object, 3 retries, 5 everything.")
+]
+
+
+@app.command()
+def move(  # noqa: PLR0913, PLR0917 - one parameter per flag of clusterctl move
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    to_kubeconfig: ToKubeconfig = None,
+    to_kubeconfig_context: ToKubeconfigContext = None,
+    namespace: Namespace = None,
+    dry_run: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--dry-run", help="Show what would be moved, and change nothing.")
+    ] = False,
+    to_directory: Annotated[
+        Path | None, typer.Option(help="Save the objects to this directory instead of a cluster.")
+    ] = None,
+    from_directory: Annotated[Path | None, typer.Option(help="Restore objects from this directory.")] = None,
+    hide_api_warnings: Annotated[
+        HiddenWarnings, typer.Option(help="API server warnings to hide.")
+    ] = HiddenWarnings.DEFAULT,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Moves Cluster API objects and all their dependencies between management clusters.
+
+    The target must have the same providers installed, at the same or newer versions.
+
+    Example: capi-mover move --to-kubeconfig=target-kubeconfig.yaml -n metal3
+    """
+    _check_exclusive(
+        {"--to-directory": to_directory, "--to-kubeconfig": to_kubeconfig},
+        {"--from-directory": from_directory, "--to-directory": to_directory},
+        {"--from-directory": from_directory, "--kubeconfig": kubeconfig},
+    )
+    if to_directory or from_directory:
+        _fail("Moving to and from a directory is not there yet", exit_code=2)
+    if not to_kubeconfig and not to_kubeconfig_context and not dry_run:
+        _fail("Please specify a target cluster using the --to-kubeconfig flag, or use --dry-run", exit_code=2)
+    _set_up_logging(verbosity, hide_api_warnings)
+    console = _console()
+    with _errors_shown():
+        from mover import api  # noqa: PLC0415 - Kubernetes' client takes a second to load; --help has no use for it
+        from mover.models import MoveOptions  # noqa: PLC0415
+
+        source = api.ClusterRef(kubeconfig, kubeconfig_context)
+        options = MoveOptions(namespace=namespace or None)
+        if dry_run:
+            _show_plan(console, api.plan(source, options))
+        else:
+            target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
+            with _view(console, verbosity) as view:
+                report = api.move(source, target, options, view)
+            _print_all(console, summary_of(report))
+
+
+def _check_exclusive(*groups: dict[str, object]) -> None:
+    for group in groups:
+        given = [name for name, value in group.items() if value is not None]
+        if len(given) > 1:
+            _fail(f"Please specify only one of {' and '.join(given)}", exit_code=2)
+
+
+def _show_plan(console: Console, plan: Plan) -> None:
+    from graph.render import tree  # noqa: PLC0415
+
+    selection = plan.selection
+    console.print("This is a dry run: nothing is changed on any cluster.", highlight=False)
+    console.print(tree(selection), highlight=False, markup=False, soft_wrap=True)
+    counts = f"{len(selection.moved)} objects would move, {len(selection.kept)} would be copied and kept"
+    console.print(f"\n{counts}, {len(selection.left)} stay.", highlight=False)
+
+
+def summary_of(report: MoveReport) -> list[str | Table]:
+    """Returns what to print at the end of a move."""
+    from mover.report import summary  # noqa: PLC0415
+
+    return summary(report)
+
+
+def _print_all(console: Console, parts: Iterable[str | Table]) -> None:
+    for part in parts:
+        console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console()
+
+
+def _view(console: Console, verbosity: int) -> View:
+    from mover.report import BarView, LineView  # noqa: PLC0415
+
+    return BarView(console, verbosity) if console.is_terminal else LineView(console, verbosity)
+
+
+def _set_up_logging(verbosity: int, hidden: HiddenWarnings) -> None:
+    """Sends our own log to stderr: retries from verbosity 3, everything from 5, API warnings as asked for."""
+    level = logging.DEBUG if verbosity >= 5 else logging.INFO if verbosity >= 3 else logging.WARNING
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("capi-mover").setLevel(level)
+    api_warnings = logging.getLogger("capi-mover.api-warnings")
+    if hidden is not HiddenWarnings.NONE:
+        api_warnings.addFilter(lambda record: hidden is not HiddenWarnings.ALL and not _is_usual(record.getMessage()))
+
+
+_FINALIZER_WARNING = re.compile(r"metadata\.finalizers:.*prefer a domain-qualified finalizer name")
+
+
+def _is_usual(warning: str) -> bool:
+    """Returns whether a warning is in clusterctl's default set (util/apiwarnings): finalizers without a domain."""
+    return bool(_FINALIZER_WARNING.search(warning))
+
+
+@contextmanager
+def _errors_shown() -> Iterator[None]:
+    """Shows every error of ours as one clear paragraph and leaves with its exit code."""
+    from mover.errors import MoverError  # noqa: PLC0415
+
+    try:
+        yield
+    except MoverError as error:
+        _fail(str(error), exit_code=error.exit_code)
+    except KeyboardInterrupt:
+        _fail("Stopped by Ctrl-C", exit_code=4)
+
+
+def _fail(text: str, *, exit_code: int) -> NoReturn:
+    typer.echo(f"Error: {text}", err=True)
+    raise typer.Exit(exit_code)
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()

@@ -1,0 +1,59 @@
+"""What a move tells while it runs: plain values, handed to a function of the caller.
+
+The library never prints. `mover.report` turns events into lines or bars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mover.models import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted:
+    """A phase begins; `total` objects are to be worked on, 0 if that cannot be known."""
+
+    phase: Phase
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectDone:
+    """One object of the phase is done."""
+
+    phase: Phase
+    subject: str
+    verb: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What the move waits for, one entry per object, and why; empty when the wait is over."""
+
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEnded:
+    """A phase is over after `seconds`."""
+
+    phase: Phase
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something the operator should know; the move goes on."""
+
+    text: str
+
+
+Event = PhaseStarted | ObjectDone | Waiting | PhaseEnded | Noted
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Drops an event: the listener of those who do not want any."""
+    del event

@@ -1,0 +1,1 @@
+"""The only package that writes to a cluster: pausing, creating, deleting, resuming, in that order."""

@@ -1,0 +1,157 @@
+"""Pausing the source, and waiting until its controllers have really seen it.
+
+Order: first what makes controllers stop by themselves (Clusters, ClusterClasses, and the Metal3 kinds that ignore
+their Cluster's pause); then wait; hosts last, because CAPM3 fences the claimed ones itself on a Cluster's pause,
+and leaves alone those that somebody else has paused (docs/metal3.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from graph.resource import Object, ObjectKey, ResourceType
+from mover import metal3
+from mover.errors import ConnectionFailedError, ExpiredError, PauseTimeoutError
+from mover.events import Listener, ObjectDone, Waiting
+from mover.kube import Cluster
+from mover.models import MANAGER, MoveOptions, Phase
+from mover.pause import Pause, pause_of, pause_patch, unready
+from mover.plan import Plan
+
+
+class Pauser:
+    """Pauses what a plan moves on the source."""
+
+    def __init__(self, source: Cluster, plan: Plan, options: MoveOptions, listener: Listener) -> None:
+        self._source = source
+        self._plan = plan
+        self._options = options
+        self._listener = listener
+
+    async def pause(self) -> tuple[Pause, ...]:
+        """Pauses everything and returns the pauses that were set, in key order.
+
+        Raises:
+            PauseTimeoutError: A controller did not confirm, or an object stayed blocked, within pause_timeout_s.
+        """
+        moved = self._plan.selection.moved
+        pauses = [pause for obj in moved if not metal3.is_host(obj) and (pause := pause_of(obj))]
+        await asyncio.gather(*(self._set(pause) for pause in pauses))
+        await self._wait(moved)
+        hosts = await self._fence_hosts([obj for obj in moved if metal3.is_host(obj)])
+        await self._wait_quiet(moved)
+        return tuple(sorted([*pauses, *hosts], key=lambda pause: pause.key))
+
+    async def _set(self, pause: Pause) -> None:
+        await self._source.merge_patch(pause.resource, pause.key, pause_patch(pause), manager=MANAGER)
+        self._listener(ObjectDone(Phase.PAUSING, str(pause.key), "paused"))
+
+    async def _fence_hosts(self, planned: Sequence[Object]) -> list[Pause]:
+        """Fences each host that is not fenced yet, in the state it is in now: CAPM3 may just have done it."""
+        spaces = sorted({(obj.type, obj.key.namespace) for obj in planned})
+        pages = await asyncio.gather(*(self._source.list(*space) for space in spaces))
+        uids = {obj.uid for obj in planned}
+        hosts = [host for page in pages for host in page.objects if host.uid in uids]
+        return [pause for pause in await asyncio.gather(*map(self._fence, hosts)) if pause]
+
+    async def _fence(self, host: Object) -> Pause | None:
+        pause, patch = pause_of(host), metal3.fence_patch(host)
+        if patch is not None:
+            await self._source.merge_patch(host.type, host.key, patch, manager=MANAGER)
+        self._listener(ObjectDone(Phase.PAUSING, str(host.key), "fenced"))
+        return pause
+
+    async def _wait(self, moved: Sequence[Object]) -> None:
+        board = _Board(self._listener)
+        watched = _by_space(moved)
+        try:
+            async with asyncio.timeout(self._options.pause_timeout_s):
+                await asyncio.gather(
+                    *(self._until_ready(*space, uids, board) for space, uids in sorted(watched.items()))
+                )
+        except TimeoutError as error:
+            raise PauseTimeoutError(board.shown(), self._options.pause_timeout_s) from error
+        finally:
+            self._listener(Waiting(()))
+
+    async def _until_ready(self, resource: ResourceType, namespace: str, uids: frozenset[str], board: _Board) -> None:
+        while True:
+            page = await self._source.list(resource, namespace)
+            pending = {obj.uid for obj in page.objects if obj.uid in uids and board.put(obj, unready(obj))}
+            if not pending:
+                return
+            try:
+                events = self._source.watch(resource, namespace, page.resource_version, self._options.pause_timeout_s)
+                async for event in events:
+                    if event.kind == "BOOKMARK" or event.object.uid not in uids:
+                        continue
+                    why = unready(event.object) if event.kind != "DELETED" else None
+                    pending = (
+                        pending | {event.object.uid} if board.put(event.object, why) else pending - {event.object.uid}
+                    )
+                    if not pending:
+                        return
+            except (ExpiredError, ConnectionFailedError):
+                continue
+
+    async def _wait_quiet(self, moved: Sequence[Object]) -> None:
+        """Waits until objects whose controllers report no pause have not changed for quiet_s seconds."""
+        silent = _by_space([obj for obj in moved if metal3.reports_no_pause(obj)])
+        if not silent or not self._options.quiet_s:
+            return
+        try:
+            async with asyncio.timeout(self._options.pause_timeout_s):
+                await asyncio.gather(*(self._until_quiet(*space, uids) for space, uids in sorted(silent.items())))
+        except TimeoutError as error:
+            kinds = sorted({resource.kind for resource, _ in silent})
+            waiting = [f"{kind} objects still change although they are paused" for kind in kinds]
+            raise PauseTimeoutError(waiting, self._options.pause_timeout_s) from error
+
+    async def _until_quiet(self, resource: ResourceType, namespace: str, uids: frozenset[str]) -> None:
+        version = (await self._source.list_metadata(resource, namespace)).resource_version
+        while True:
+            try:
+                async with asyncio.timeout(self._options.quiet_s):
+                    version = await self._next_change(resource, namespace, version, uids)
+            except TimeoutError:
+                return
+            except (ExpiredError, ConnectionFailedError):
+                version = (await self._source.list_metadata(resource, namespace)).resource_version
+
+    async def _next_change(self, resource: ResourceType, namespace: str, version: str, uids: frozenset[str]) -> str:
+        while True:
+            async for event in self._source.watch(resource, namespace, version, self._options.pause_timeout_s):
+                version = event.object.resource_version
+                if event.kind != "BOOKMARK" and event.object.uid in uids:
+                    return version
+
+
+class _Board:
+    """Which objects are waited for, and why; tells the listener when that changes."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._why: dict[ObjectKey, str] = {}
+
+    def put(self, obj: Object, why: str | None) -> bool:
+        """Notes why an object is waited for; returns whether it is."""
+        if why is None:
+            changed = self._why.pop(obj.key, None) is not None
+        else:
+            changed = self._why.get(obj.key) != why
+            self._why[obj.key] = why
+        if changed:
+            self._listener(Waiting(self.shown()))
+        return why is not None
+
+    def shown(self) -> tuple[str, ...]:
+        """Returns one line per object."""
+        return tuple(f"{key}: {why}" for key, why in sorted(self._why.items()))
+
+
+def _by_space(objects: Sequence[Object]) -> dict[tuple[ResourceType, str], frozenset[str]]:
+    spaces: dict[tuple[ResourceType, str], set[str]] = {}
+    for obj in objects:
+        spaces.setdefault((obj.type, obj.key.namespace), set()).add(obj.uid)
+    return {space: frozenset(uids) for space, uids in spaces.items()}

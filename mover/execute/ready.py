@@ -1,0 +1,96 @@
+"""The one concurrent loop: work on objects as soon as what they wait for is done, with no barrier between levels."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+Work = Callable[[str], Awaitable[None]]
+
+
+async def run_ready(
+    sequence: Sequence[str], waits_for: Mapping[str, Sequence[str]], work: Work, *, workers: int
+) -> None:
+    """Runs `work` on every item of `sequence`, each after all it waits for; earlier items first among ready ones.
+
+    The first failure stops the loop: nothing new is started, what is under way is finished (a request that was
+    sent is better waited for than left in the dark), then the failure is raised.
+
+    Args:
+        sequence: The items, in an order that respects `waits_for`.
+        waits_for: Item -> items of the sequence that must be done before.
+        work: What to do with an item.
+        workers: How many items at once; the cluster's flow control limits the requests below that.
+    """
+    queue = _ReadyQueue(sequence, waits_for)
+
+    async def worker() -> None:
+        while (item := await queue.take()) is not None:
+            try:
+                await work(item)
+            except BaseException:
+                queue.stop()
+                raise
+            queue.done(item)
+
+    tasks = [asyncio.create_task(worker()) for _ in range(min(workers, len(sequence)))]
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        queue.stop()
+        await asyncio.wait(tasks)
+        raise
+    failures = [failure for task in tasks if (failure := task.exception()) is not None]
+    if failures:
+        raise failures[0]
+
+
+class _ReadyQueue:
+    """The items that may be worked on now, smallest position first."""
+
+    def __init__(self, sequence: Sequence[str], waits_for: Mapping[str, Sequence[str]]) -> None:
+        self._position = {item: index for index, item in enumerate(sequence)}
+        self._sequence = sequence
+        self._open = {item: len(waits_for.get(item, ())) for item in sequence}
+        self._dependents: dict[str, list[str]] = defaultdict(list)
+        for item in sequence:
+            for other in waits_for.get(item, ()):
+                self._dependents[other].append(item)
+        self._ready = [index for index, item in enumerate(sequence) if not self._open[item]]
+        self._left = len(sequence)
+        self._stopped = False
+        self._wakers: set[asyncio.Future[None]] = set()
+
+    async def take(self) -> str | None:
+        """Returns the next ready item, None when there is nothing left to do."""
+        while not self._ready and self._left and not self._stopped:
+            waker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._wakers.add(waker)
+            try:
+                await waker
+            finally:
+                self._wakers.discard(waker)
+        if self._stopped or not self._ready:
+            return None
+        return self._sequence[heapq.heappop(self._ready)]
+
+    def done(self, item: str) -> None:
+        """Marks an item as done; what waited only for it becomes ready."""
+        self._left -= 1
+        for dependent in self._dependents[item]:
+            self._open[dependent] -= 1
+            if not self._open[dependent]:
+                heapq.heappush(self._ready, self._position[dependent])
+        self._wake()
+
+    def stop(self) -> None:
+        """Lets no worker take another item."""
+        self._stopped = True
+        self._wake()
+
+    def _wake(self) -> None:
+        for waker in self._wakers:
+            if not waker.done():
+                waker.set_result(None)

@@ -1,0 +1,9 @@
+"""Talking to an API server: kubeconfig, requests, retries, flow control.
+
+`kubeconfig` is the only module of the project that imports `kubernetes`; `cluster` is what the rest uses.
+"""
+
+from mover.kube.cluster import Cluster, Page, WatchEvent
+from mover.kube.kubeconfig import connect
+
+__all__ = ["Cluster", "Page", "WatchEvent", "connect"]

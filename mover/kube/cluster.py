@@ -1,0 +1,278 @@
+"""A cluster as the mover sees it: lists, watches, and the few kinds of writes a move needs.
+
+Reading is open to every stage; only the executor's modules call the writing methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from graph.resource import Object, ObjectKey, ResourceType, parse_object
+from mover import errors
+from mover.kube import transport
+from mover.kube.transport import Request, Transport
+
+PAGE_SIZE = 500
+_RELISTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All objects of a type at one resourceVersion of the list."""
+
+    objects: tuple[Object, ...]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One change that a watch saw: ADDED, MODIFIED, DELETED or BOOKMARK."""
+
+    kind: str
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the server says of an object it has just written."""
+
+    uid: str
+    resource_version: str
+    generation: int
+    managed_fields: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+
+
+class Cluster:
+    """One API server, reached with one user's credentials.
+
+    Attributes:
+        name: "source" or "target", or what the caller calls it.
+        context: The kubeconfig context it was reached by.
+        default_namespace: The context's namespace, "" if it names none.
+    """
+
+    def __init__(self, name: str, context: str, default_namespace: str, link: Transport) -> None:
+        self.name = name
+        self.context = context
+        self.default_namespace = default_namespace
+        self.link = link
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.link.close()
+
+    @property
+    def server(self) -> str:
+        """Returns the server's URL, "" before the first request."""
+        return self.link.server
+
+    async def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """Returns the parsed answer to GET `path`."""
+        return orjson.loads(await self.link.send(Request("GET", path, params or {})))
+
+    async def get(self, resource: ResourceType, namespace: str, name: str) -> Object:
+        """Returns one object.
+
+        Raises:
+            NotFoundError: There is none of that name.
+        """
+        key = ObjectKey(resource.group, resource.kind, namespace, name)
+        return parse_object(resource, await self.get_json(object_path(resource, key)))
+
+    async def list(self, resource: ResourceType, namespace: str = "") -> Page:
+        """Returns all objects of a type, read in pages; namespace "" reads all namespaces.
+
+        A continue token that expires in the middle (410) starts the list again, so that it is of one moment.
+        """
+        return await self._list(resource, namespace, transport.JSON)
+
+    async def list_metadata(self, resource: ResourceType, namespace: str = "") -> Page:
+        """Returns all objects of a type without spec and status: a fraction of the bytes of `list`."""
+        return await self._list(resource, namespace, transport.METADATA_LIST)
+
+    async def list_names(self, path: str, params: Mapping[str, str] | None = None) -> Sequence[Mapping[str, Any]]:
+        """Returns the parsed items of a list at `path`, all pages of it."""
+        items: list[Mapping[str, Any]] = []
+        token = ""
+        while True:
+            query = {**(params or {}), "limit": str(PAGE_SIZE), **({"continue": token} if token else {})}
+            answer = await self.get_json(path, query)
+            items.extend(answer.get("items") or ())
+            token = (answer.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return items
+
+    async def watch(
+        self, resource: ResourceType, namespace: str, resource_version: str, timeout_s: float
+    ) -> AsyncIterator[WatchEvent]:
+        """Yields what changes after `resource_version`, for at most `timeout_s` seconds.
+
+        Raises:
+            ExpiredError: The resourceVersion is too old; list again.
+            ConnectionFailedError: The watch broke off; list again.
+        """
+        seconds = max(1, int(timeout_s))
+        params = {
+            "watch": "1",
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+        }
+        request = Request("GET", collection_path(resource, namespace), params)
+        async for line in self.link.stream(request, idle_s=seconds + 5.0):
+            yield self._event_of(resource, request.path, orjson.loads(line))
+
+    async def create(
+        self, resource: ResourceType, body: Mapping[str, Any], *, manager: str, dry_run: bool = False
+    ) -> Written:
+        """Creates an object.
+
+        Raises:
+            AlreadyExistsError: There is one of that name (also when an earlier answer was lost on its way).
+        """
+        namespace = body["metadata"].get("namespace", "")
+        request = Request(
+            "POST",
+            collection_path(resource, namespace),
+            _write_params(manager, dry_run=dry_run),
+            orjson.dumps(body),
+            accept=transport.METADATA_ONLY,
+        )
+        return _written(await self.link.send(request))
+
+    async def replace(self, resource: ResourceType, body: Mapping[str, Any], *, manager: str) -> Written:
+        """Replaces an object by `body`, whose UID and resourceVersion must be the object's.
+
+        Raises:
+            ConflictError: It has changed meanwhile.
+        """
+        metadata = body["metadata"]
+        key = ObjectKey(resource.group, resource.kind, metadata.get("namespace", ""), metadata["name"])
+        request = Request(
+            "PUT",
+            object_path(resource, key),
+            _write_params(manager, dry_run=False),
+            orjson.dumps(body),
+            accept=transport.METADATA_ONLY,
+        )
+        return _written(await self.link.send(request))
+
+    async def merge_patch(
+        self,
+        resource: ResourceType,
+        key: ObjectKey,
+        patch: Mapping[str, Any],
+        *,
+        manager: str,
+        dry_run: bool = False,
+    ) -> Written:
+        """Changes an object by a JSON merge patch (RFC 7386).
+
+        Raises:
+            ConflictError: The patch names a resourceVersion that is not the object's any more.
+        """
+        request = Request(
+            "PATCH",
+            object_path(resource, key),
+            _write_params(manager, dry_run=dry_run),
+            orjson.dumps(patch),
+            transport.MERGE_PATCH,
+            transport.METADATA_ONLY,
+        )
+        return _written(await self.link.send(request))
+
+    async def set_status(self, resource: ResourceType, key: ObjectKey, status: Any, *, manager: str) -> Written:
+        """Replaces an object's status as a whole, through the status subresource."""
+        request = Request(
+            "PATCH",
+            object_path(resource, key) + "/status",
+            _write_params(manager, dry_run=False),
+            orjson.dumps([{"op": "add", "path": "/status", "value": status}]),
+            transport.JSON_PATCH,
+            transport.METADATA_ONLY,
+        )
+        return _written(await self.link.send(request))
+
+    async def delete(self, resource: ResourceType, key: ObjectKey, *, uid: str, resource_version: str) -> None:
+        """Deletes exactly the object of that UID in the state of that resourceVersion.
+
+        Raises:
+            NotFoundError: It is gone already.
+            ConflictError: It is another object, or it has changed.
+        """
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid, "resourceVersion": resource_version},
+            "propagationPolicy": "Background",
+        }
+        await self.link.send(Request("DELETE", object_path(resource, key), {}, orjson.dumps(options)))
+
+    async def _list(self, resource: ResourceType, namespace: str, accept: str) -> Page:
+        for attempt in range(_RELISTS):
+            try:
+                return await self._list_once(resource, namespace, accept)
+            except errors.ExpiredError:
+                if attempt == _RELISTS - 1:
+                    raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _list_once(self, resource: ResourceType, namespace: str, accept: str) -> Page:
+        objects: list[Object] = []
+        token = ""
+        while True:
+            params = {"limit": str(PAGE_SIZE), **({"continue": token} if token else {})}
+            request = Request("GET", collection_path(resource, namespace), params, accept=accept)
+            answer = orjson.loads(await self.link.send(request))
+            objects.extend(parse_object(resource, item) for item in answer.get("items") or ())
+            metadata = answer.get("metadata") or {}
+            token = metadata.get("continue") or ""
+            if not token:
+                return Page(tuple(objects), metadata.get("resourceVersion") or "")
+
+    def _event_of(self, resource: ResourceType, path: str, event: Mapping[str, Any]) -> WatchEvent:
+        body = event["object"]
+        if event["type"] == "ERROR":
+            call = errors.Call(self.name, "WATCH", path)
+            status = int(body.get("code") or 500)
+            kind = errors.ExpiredError if status == 410 else errors.ServerError
+            raise kind(call, status, str(body.get("reason") or ""), str(body.get("message") or ""))
+        if event["type"] == "BOOKMARK":
+            body = {"metadata": {"name": "", **body.get("metadata", {})}}
+        return WatchEvent(event["type"], parse_object(resource, body))
+
+
+def collection_path(resource: ResourceType, namespace: str = "") -> str:
+    """Returns the URL path of a type's collection, of one namespace or of all."""
+    root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+    scope = f"/namespaces/{namespace}" if resource.namespaced and namespace else ""
+    return f"{root}{scope}/{resource.plural}"
+
+
+def object_path(resource: ResourceType, key: ObjectKey) -> str:
+    """Returns the URL path of an object."""
+    return f"{collection_path(resource, key.namespace)}/{key.name}"
+
+
+def _write_params(manager: str, *, dry_run: bool) -> Mapping[str, str]:
+    params = {"fieldManager": manager}
+    return {**params, "dryRun": "All", "fieldValidation": "Strict"} if dry_run else params
+
+
+def _written(answer: bytes) -> Written:
+    metadata = orjson.loads(answer)["metadata"]
+    return Written(
+        uid=metadata["uid"],
+        resource_version=metadata.get("resourceVersion") or "",
+        generation=int(metadata.get("generation") or 0),
+        managed_fields=metadata.get("managedFields") or (),
+    )

@@ -1,0 +1,106 @@
+"""How many requests may be under way at once, learnt from how the server answers.
+
+Additive increase, multiplicative decrease: the limit grows by one per round of requests while answers stay quick,
+shrinks a little when they take much longer than the quickest ones, halves on a 429 and then waits as long as the
+server says (Retry-After). The API server's priority and fairness stays in charge: this only avoids running into it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+_SMOOTHING = 0.1
+_SLOW = 6.0
+_QUICK_FLOOR_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLimits:
+    """Bounds of the number of requests under way at once."""
+
+    start: int = 16
+    floor: int = 1
+    ceiling: int = 48
+
+
+class Flow:
+    """A gate that lets `limit` requests through at once, in the order they came."""
+
+    def __init__(self, limits: FlowLimits) -> None:
+        self._limits = limits
+        self._limit = float(limits.start)
+        self._under_way = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._quickest_s = float("inf")
+        self._average_s = 0.0
+        self._paused_until = 0.0
+
+    @property
+    def limit(self) -> int:
+        """Returns how many requests may be under way now."""
+        return int(self._limit)
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Holds one of the places while the body runs."""
+        await self._enter()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._admit()
+
+    def answered(self, latency_s: float) -> None:
+        """Takes note of an answer that came after `latency_s` seconds."""
+        self._quickest_s = min(self._quickest_s, max(latency_s, _QUICK_FLOOR_S))
+        self._average_s += _SMOOTHING * (latency_s - self._average_s)
+        if self._average_s > _SLOW * self._quickest_s:
+            self._limit = max(float(self._limits.floor), self._limit - 1 / self._limit)
+        else:
+            self._limit = min(float(self._limits.ceiling), self._limit + 1 / self._limit)
+        self._admit()
+
+    def throttled(self, retry_after_s: float) -> None:
+        """Takes note of a 429: half as many at once, and none for `retry_after_s` seconds."""
+        self._limit = max(float(self._limits.floor), self._limit / 2)
+        self._paused_until = max(self._paused_until, time.monotonic() + retry_after_s)
+
+    async def _enter(self) -> None:
+        if self._under_way >= self.limit or self._queue:
+            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._queue.append(place)
+            try:
+                await place
+            except asyncio.CancelledError:
+                self._give_back(place)
+                raise
+        else:
+            self._under_way += 1
+        pause_s = self._paused_until - time.monotonic()
+        if pause_s > 0:
+            await self._hold(pause_s)
+
+    async def _hold(self, pause_s: float) -> None:
+        try:
+            await asyncio.sleep(pause_s)
+        except asyncio.CancelledError:
+            self._under_way -= 1
+            self._admit()
+            raise
+
+    def _give_back(self, place: asyncio.Future[None]) -> None:
+        if place.done() and not place.cancelled():
+            self._under_way -= 1
+            self._admit()
+
+    def _admit(self) -> None:
+        while self._queue and self._under_way < self.limit:
+            place = self._queue.popleft()
+            if not place.done():
+                self._under_way += 1
+                place.set_result(None)

@@ -1,0 +1,269 @@
+"""One request to an API server: credentials, flow control, retries, and errors by class.
+
+Only `TransientError`s are tried again (tenacity, exponential with jitter, bounded in attempts and in time). A 401
+reloads the credentials once: tokens of exec plugins and files expire while a long move runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import orjson
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+)
+from tenacity.wait import wait_random_exponential
+
+from mover import errors
+from mover.kube.flow import Flow, FlowLimits
+
+log = logging.getLogger("capi-mover.kube")
+api_warnings = logging.getLogger("capi-mover.api-warnings")
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+
+_WARNING = re.compile(r'299 \S+ "(?P<text>.*)"')
+_BY_STATUS: Mapping[int, type[errors.ApiError]] = {
+    401: errors.UnauthorizedError,
+    403: errors.ForbiddenError,
+    404: errors.NotFoundError,
+    409: errors.ConflictError,
+    410: errors.ExpiredError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how long a transient failure is tried again."""
+
+    attempts: int = 8
+    total_s: float = 60.0
+    first_wait_s: float = 0.2
+    longest_wait_s: float = 8.0
+    request_timeout_s: float = 60.0
+    connect_timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, without the server and the credentials."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    content_type: str = JSON
+    accept: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open connection pool with the credentials of one moment."""
+
+    server: str
+    pool: aiohttp.ClientSession
+    authenticate: Callable[[], Awaitable[Mapping[str, str]]]
+    options: Mapping[str, Any]
+
+
+class Transport:
+    """Sends requests to one API server."""
+
+    def __init__(
+        self,
+        cluster: str,
+        open_session: Callable[[], Awaitable[Session]],
+        policy: RetryPolicy | None = None,
+        limits: FlowLimits | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._open_session = open_session
+        self._policy = policy or RetryPolicy()
+        self._session: Session | None = None
+        self._session_lock = asyncio.Lock()
+        self.flow = Flow(limits or FlowLimits())
+        self.calls: Counter[str] = Counter()
+        self.retries = 0
+        self._warned: set[str] = set()
+
+    async def send(self, request: Request) -> bytes:
+        """Returns the body of a successful answer.
+
+        Raises:
+            ApiError: The class says what the server answered; TransientErrors were tried again first.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(errors.TransientError),
+            wait=self._wait,
+            stop=stop_after_attempt(self._policy.attempts) | stop_after_delay(self._policy.total_s),
+            before_sleep=self._note_retry,
+            reraise=True,
+        )
+        answer: bytes = await retrying(self._send_authenticated, request)
+        return answer
+
+    async def stream(self, request: Request, idle_s: float) -> AsyncIterator[bytes]:
+        """Yields the lines of a watch until the server ends it or nothing came for `idle_s` seconds.
+
+        Raises:
+            ApiError: The watch could not be opened or broke off; it is for the caller to go on from where it was.
+        """
+        session = await self._current_session()
+        call = errors.Call(self._cluster, "WATCH", request.path)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._policy.connect_timeout_s, sock_read=idle_s)
+        self.calls["WATCH"] += 1
+        try:
+            async with self._open(session, request, await session.authenticate(), timeout) as answer:
+                if answer.status >= 400:
+                    raise _error_of(call, answer.status, answer.headers, await answer.read())
+                async for line in answer.content:
+                    yield line
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise errors.ConnectionFailedError(call, _describe(error)) from error
+
+    async def close(self) -> None:
+        """Closes the connection pool."""
+        if self._session is not None:
+            await self._session.pool.close()
+            self._session = None
+
+    @property
+    def server(self) -> str:
+        """Returns the server's URL, "" before the first request."""
+        return self._session.server if self._session else ""
+
+    async def _send_authenticated(self, request: Request) -> bytes:
+        session = await self._current_session()
+        try:
+            return await self._send_once(session, request)
+        except errors.UnauthorizedError:
+            renewed = await self._renew_session(session)
+            return await self._send_once(renewed, request)
+
+    async def _send_once(self, session: Session, request: Request) -> bytes:
+        call = errors.Call(self._cluster, request.method, request.path)
+        timeout = aiohttp.ClientTimeout(
+            total=self._policy.request_timeout_s, sock_connect=self._policy.connect_timeout_s
+        )
+        headers = await session.authenticate()
+        async with self.flow.slot():
+            started = time.monotonic()
+            self.calls[request.method] += 1
+            try:
+                async with self._open(session, request, headers, timeout) as answer:
+                    body: bytes = await answer.read()
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise errors.ConnectionFailedError(call, _describe(error)) from error
+            latency_s = time.monotonic() - started
+        if answer.status >= 400:
+            raise self._noted(_error_of(call, answer.status, answer.headers, body))
+        self.flow.answered(latency_s)
+        self._pass_on_warnings(answer.headers)
+        return body
+
+    def _open(
+        self,
+        session: Session,
+        request: Request,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+    ) -> Any:
+        return session.pool.request(
+            request.method,
+            session.server + request.path,
+            params=request.params,
+            data=request.body,
+            headers={**headers, "Accept": request.accept, "Content-Type": request.content_type},
+            timeout=timeout,
+            allow_redirects=False,
+            **session.options,
+        )
+
+    def _pass_on_warnings(self, headers: Mapping[str, str]) -> None:
+        """Logs the server's warnings (header Warning, code 299), each once."""
+        for name, value in headers.items():
+            match = _WARNING.match(value) if name == "Warning" else None
+            if match and match["text"] not in self._warned:
+                self._warned.add(match["text"])
+                api_warnings.warning("%s: %s", self._cluster, match["text"])
+
+    def _noted(self, error: errors.ApiError) -> errors.ApiError:
+        if isinstance(error, errors.ThrottledError):
+            self.flow.throttled(error.retry_after_s)
+        return error
+
+    async def _current_session(self) -> Session:
+        async with self._session_lock:
+            if self._session is None:
+                self._session = await self._open_session()
+            return self._session
+
+    async def _renew_session(self, refused: Session) -> Session:
+        """Returns a session with fresh credentials; one renewal serves all requests that met the same 401."""
+        async with self._session_lock:
+            if self._session is refused:
+                log.info("%s: credentials were refused, reading them again", self._cluster)
+                self._session = await self._open_session()
+                await refused.pool.close()
+            if self._session is None:
+                self._session = await self._open_session()
+            return self._session
+
+    def _wait(self, state: RetryCallState) -> float:
+        jittered = wait_random_exponential(self._policy.first_wait_s, self._policy.longest_wait_s)(state)
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after_s if isinstance(error, errors.ThrottledError) else 0.0
+        return max(jittered, asked)
+
+    def _note_retry(self, state: RetryCallState) -> None:
+        self.retries += 1
+        error = state.outcome.exception() if state.outcome else None
+        log.info("trying again (attempt %d): %s", state.attempt_number + 1, error)
+
+
+def _describe(error: BaseException) -> str:
+    detail = str(error) or type(error).__name__
+    return f"no answer ({detail})"
+
+
+def _error_of(call: errors.Call, status: int, headers: Mapping[str, str], body: bytes) -> errors.ApiError:
+    """Returns the error class that stands for an HTTP status and the Status object in its body."""
+    reason, message = _status_of(body)
+    if status == 429:
+        return errors.ThrottledError(call, status, reason, message, _retry_after_s(headers))
+    if status >= 500:
+        return errors.ServerError(call, status, reason, message)
+    if status == 409 and reason == "AlreadyExists":
+        return errors.AlreadyExistsError(call, status, reason, message)
+    return _BY_STATUS.get(status, errors.InvalidError)(call, status, reason, message)
+
+
+def _status_of(body: bytes) -> tuple[str, str]:
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return "", body[:200].decode("utf-8", "replace").strip()
+    if not isinstance(status, dict):
+        return "", str(status)[:200]
+    return str(status.get("reason") or ""), str(status.get("message") or "")
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else 0.0

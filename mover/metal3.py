@@ -1,0 +1,76 @@
+"""What is special about Metal3 objects in a move, and nothing else. Pure functions.
+
+Sources: Metal3's BareMetalHost controller returns before anything else when `baremetalhost.metal3.io/paused` is
+there, whatever its value; it uses `baremetalhost.metal3.io/status` while `.status` is empty. CAPM3 pauses only hosts
+that a Metal3Machine claims, with the value `metal3.io/capm3`, and takes off only that value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from graph import rules
+from graph.resource import Object
+from mover.models import MANAGER
+
+
+def is_host(obj: Object) -> bool:
+    """Returns whether the object is a BareMetalHost."""
+    return obj.type.group_kind == rules.BARE_METAL_HOST
+
+
+def fence_patch(host: Object) -> dict[str, Any] | None:
+    """Returns the merge patch that fences a host, None if it is fenced already.
+
+    A fenced host has a pause, ours only if nobody else has paused it, and a saved status that is the current one:
+    without a saved status a host that the user had paused is inspected and written once it is unpaused.
+    """
+    annotations: dict[str, str] = {}
+    if rules.HOST_PAUSED_ANNOTATION not in host.annotations:
+        annotations[rules.HOST_PAUSED_ANNOTATION] = MANAGER
+    status = saved_status(host.body())
+    if status is not None and not _is_saved(host.annotations, status):
+        annotations[rules.HOST_STATUS_ANNOTATION] = orjson.dumps(status).decode()
+    return {"metadata": {"annotations": annotations}} if annotations else None
+
+
+def saved_status(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns `.status` without `hardware`, as BMO wants it in the annotation; None for a host without status."""
+    status = body.get("status")
+    if not status:
+        return None
+    return {name: value for name, value in status.items() if name != "hardware"}
+
+
+def _is_saved(annotations: Mapping[str, str], status: Mapping[str, Any]) -> bool:
+    try:
+        saved = orjson.loads(annotations.get(rules.HOST_STATUS_ANNOTATION, ""))
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(saved, dict) and {**saved, "hardware": None} == {**status, "hardware": None}
+
+
+def pause_annotation(obj: Object) -> str | None:
+    """Returns the annotation by which the mover pauses an object of this kind, None if it does not.
+
+    Metal3DataTemplates, IPPools and IPClaims are paused one by one: an IPPool without a clusterName ignores its
+    Cluster's pause, and a DataTemplate would empty its restored `status.indexes`.
+    """
+    if is_host(obj):
+        return rules.HOST_PAUSED_ANNOTATION
+    if obj.type.group_kind == rules.CLUSTER_CLASS or obj.type.group_kind in rules.OWN_PAUSE_KINDS:
+        return rules.PAUSED_ANNOTATION
+    return None
+
+
+def is_metal3(obj: Object) -> bool:
+    """Returns whether the kind belongs to Metal3 (hosts, CAPM3, IPAM)."""
+    return obj.type.group_kind in rules.METAL3_KINDS
+
+
+def reports_no_pause(obj: Object) -> bool:
+    """Returns whether the kind's controller does not tell when it has seen a pause (hosts, data, addresses)."""
+    return is_metal3(obj) and obj.type.group_kind not in rules.PAUSED_CONDITION_KINDS

@@ -1,0 +1,95 @@
+"""The values that cross a boundary of the program: what was asked for, and what came of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MANAGER = "capi-mover"
+"""The field manager of every write of ours, and the value of every pause annotation of ours."""
+
+
+class RestoreStatus(StrEnum):
+    """Whose `.status` is restored on the target."""
+
+    ALL = "all"
+    METAL3 = "metal3"
+    NONE = "none"
+
+
+class Phase(StrEnum):
+    """The phases of a move, in their order; see docs/concepts.md."""
+
+    PREFLIGHT = "preflight"
+    PAUSING = "pausing"
+    CREATING = "creating"
+    VERIFYING = "verifying"
+    DELETING = "deleting"
+    RESUMING = "resuming"
+    DONE = "done"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MoveOptions(_Frozen):
+    """What a move is asked to do.
+
+    Attributes:
+        namespace: The namespace to move; "" moves all namespaces, None the one of the source's context.
+        restore_status: Whose `.status` is restored on the target.
+        pause_timeout_s: How long to wait for controllers to confirm the pause, in seconds.
+        quiet_s: How long objects whose controllers do not report a pause must not have changed, in seconds.
+    """
+
+    namespace: str | None = None
+    restore_status: RestoreStatus = RestoreStatus.ALL
+    pause_timeout_s: Annotated[float, Field(ge=0)] = 120.0
+    quiet_s: Annotated[float, Field(ge=0)] = 0.5
+
+
+class KindCount(_Frozen):
+    """How many objects of a kind share a fate."""
+
+    kind: str
+    count: int
+
+
+class LeftObject(_Frozen):
+    """An object that was seen and not moved, and why."""
+
+    object: str
+    reason: str
+
+
+class MoveReport(_Frozen):
+    """What a move did.
+
+    Attributes:
+        source: Context name of the source.
+        target: Context name of the target.
+        namespace: What was moved; "" for all namespaces.
+        moved: Objects created on the target and deleted from the source, by kind.
+        kept: Objects created on the target and kept on the source, by kind.
+        left: Objects of the namespace that stayed on the source.
+        seconds: Duration of each phase that ran, in seconds.
+        paused_s: From the first pause on the source to the last resume on the target, in seconds.
+        calls: Requests sent to both clusters, by HTTP method.
+        retries: How many of them were tries after a transient failure.
+        verified: How many copies were read back and found equal.
+    """
+
+    source: str
+    target: str
+    namespace: str
+    moved: tuple[KindCount, ...] = ()
+    kept: tuple[KindCount, ...] = ()
+    left: tuple[LeftObject, ...] = ()
+    seconds: dict[Phase, float] = Field(default_factory=dict)
+    paused_s: float = 0.0
+    calls: dict[str, int] = Field(default_factory=dict)
+    retries: int = 0
+    verified: int = 0

@@ -1,0 +1,90 @@
+"""What a pause is: who has set one, which one the move sets, and when a controller has seen it. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from graph import rules
+from graph.resource import Object, ObjectKey, ResourceType
+from mover import metal3
+from mover.models import MANAGER
+
+PAUSED_FIELD: Final = "spec.paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """One pause that the move has set.
+
+    Attributes:
+        resource: Type of the paused object.
+        key: The paused object.
+        field: "spec.paused", or the name of the annotation.
+        before: The value that `spec.paused` had; None if it was not there, as always for annotations.
+    """
+
+    resource: ResourceType
+    key: ObjectKey
+    field: str
+    before: bool | None = None
+
+
+def is_paused(obj: Object) -> bool:
+    """Returns whether an object is paused by itself: a Cluster's spec, or the annotation of its kind."""
+    if obj.type.group_kind == rules.CLUSTER:
+        return obj.body().get("spec", {}).get("paused") is True or rules.PAUSED_ANNOTATION in obj.annotations
+    if metal3.is_host(obj):
+        return rules.HOST_PAUSED_ANNOTATION in obj.annotations
+    return rules.PAUSED_ANNOTATION in obj.annotations
+
+
+def pause_of(obj: Object) -> Pause | None:
+    """Returns the pause that the move sets on an object; None if it needs none or somebody else has paused it."""
+    if is_paused(obj):
+        return None
+    if obj.type.group_kind == rules.CLUSTER:
+        return Pause(obj.type, obj.key, PAUSED_FIELD, obj.body().get("spec", {}).get("paused"))
+    annotation = metal3.pause_annotation(obj)
+    return Pause(obj.type, obj.key, annotation) if annotation else None
+
+
+def pause_patch(pause: Pause) -> dict[str, Any]:
+    """Returns the merge patch that sets a pause."""
+    if pause.field == PAUSED_FIELD:
+        return {"spec": {"paused": True}}
+    return {"metadata": {"annotations": {pause.field: MANAGER}}}
+
+
+def resume_patch(pause: Pause) -> dict[str, Any]:
+    """Returns the merge patch that takes a pause off and leaves the field as it was."""
+    if pause.field == PAUSED_FIELD:
+        return {"spec": {"paused": pause.before}}
+    return {"metadata": {"annotations": {pause.field: None}}}
+
+
+def unready(obj: Object) -> str | None:
+    """Returns why an object may not be moved yet, None if it may.
+
+    A `block-move` annotation is its provider's request to wait (clusterctl mover.go, waitReadyForMove). Beyond
+    clusterctl, kinds that report the Paused condition must report it as true (CAPI v1beta2 conditions).
+    """
+    if rules.BLOCK_MOVE_ANNOTATION in obj.annotations:
+        return "its provider blocks the move (annotation block-move)"
+    if obj.type.group_kind not in rules.PAUSED_CONDITION_KINDS - rules.PAUSE_NOT_AWAITED_KINDS:
+        return None
+    body = obj.body()
+    condition = _paused_condition(body.get("status") or {})
+    if condition is None:
+        # Its controller has never reported a pause: it is too old for it, or does not run.
+        return None
+    generation = body["metadata"].get("generation")
+    if condition.get("status") != "True" or condition.get("observedGeneration", generation) != generation:
+        return "its controller has not confirmed the pause"
+    return None
+
+
+def _paused_condition(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    conditions = [*(status.get("conditions") or ()), *((status.get("v1beta2") or {}).get("conditions") or ())]
+    return next((found for found in conditions if found.get("type") == "Paused"), None)

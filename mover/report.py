@@ -1,0 +1,185 @@
+"""Events and results as text: plain lines, progress bars, the summary at the end.
+
+Everything is written to the console that the command line hands in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from mover.events import Event, Noted, ObjectDone, PhaseEnded, PhaseStarted, Waiting
+from mover.models import KindCount, MoveReport, Phase
+
+_TITLES = {
+    Phase.PREFLIGHT: "Checking both clusters",
+    Phase.PAUSING: "Pausing the source",
+    Phase.CREATING: "Creating on the target",
+    Phase.VERIFYING: "Verifying the copies",
+    Phase.DELETING: "Deleting from the source",
+    Phase.RESUMING: "Resuming the target",
+    Phase.DONE: "Done",
+}
+_SHOWN_WAITS = 1
+_WAIT_LINE_EVERY_S = 5.0
+_OBJECTS_FROM = 1
+_SHOWN_LEFT = 10
+
+
+class View(Protocol):
+    """Shows events while a move runs; a context manager around the move."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def __call__(self, event: Event) -> None:
+        """Shows an event."""
+
+
+class LineView:
+    """Plain lines, one per phase; with verbosity 1 and above one per object."""
+
+    def __init__(self, console: Console, verbosity: int) -> None:
+        self._console = console
+        self._verbosity = verbosity
+        self._next_wait_line = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        """Prints the line of an event, if it has one."""
+        text = self._line(event)
+        if text:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _is_due(self) -> bool:
+        """Returns whether a line on waiting may be printed: at once, then every few seconds."""
+        now = time.monotonic()
+        due = now >= self._next_wait_line
+        if due:
+            self._next_wait_line = now + _WAIT_LINE_EVERY_S
+        return due
+
+    def _line(self, event: Event) -> str | None:
+        match event:
+            case PhaseStarted(phase, total):
+                return f"{_TITLES[phase]}" + (f" ({total} objects)" if total else "")
+            case PhaseEnded(phase, seconds):
+                return f"{_TITLES[phase]}: done in {seconds:.1f} s"
+            case Waiting(subjects) if subjects and self._is_due():
+                return "Waiting for " + _waits(subjects)
+            case ObjectDone(_, subject, verb) if self._verbosity >= _OBJECTS_FROM:
+                return f"  {verb} {subject}"
+            case Noted(text):
+                return text
+        return None
+
+
+class BarView:
+    """One progress bar per phase, for terminals."""
+
+    def __init__(self, console: Console, verbosity: int) -> None:
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✔[/]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[note]}[/]"),
+            console=console,
+        )
+        self._lines = LineView(console, verbosity) if verbosity >= _OBJECTS_FROM else None
+        self._tasks: dict[Phase, TaskID] = {}
+        self._current = Phase.PREFLIGHT
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Moves the bars on."""
+        match event:
+            case PhaseStarted(phase, total):
+                self._current = phase
+                self._tasks[phase] = self._progress.add_task(_TITLES[phase], total=total or None, note="")
+            case PhaseEnded(phase, _):
+                self._end(self._tasks[phase])
+            case ObjectDone(phase, _, _) if phase in self._tasks:
+                self._progress.advance(self._tasks[phase])
+                self._print(event)
+            case Waiting(subjects):
+                note = "waiting for " + _waits(subjects) if subjects else ""
+                self._progress.update(self._tasks[self._current], note=note)
+            case Noted(_):
+                self._print(event)
+
+    def _end(self, task_id: TaskID) -> None:
+        task = next(task for task in self._progress.tasks if task.id == task_id)
+        total = task.total or task.completed or 1
+        self._progress.update(task_id, total=total, completed=total)
+
+    def _print(self, event: Event) -> None:
+        if self._lines:
+            self._lines(event)
+
+
+def _waits(subjects: Sequence[str]) -> str:
+    shown = "; ".join(subjects[:_SHOWN_WAITS])
+    more = len(subjects) - _SHOWN_WAITS
+    return f"{shown} (and {more} more)" if more > 0 else shown
+
+
+def summary(report: MoveReport) -> list[str | Table]:
+    """Returns the summary of a finished move, to be printed one after the other."""
+    table = Table(title=None, box=None, pad_edge=False)
+    table.add_column("KIND")
+    table.add_column("MOVED", justify="right")
+    table.add_column("COPIED, KEPT", justify="right")
+    moved, kept = _as_dict(report.moved), _as_dict(report.kept)
+    for kind in sorted({*moved, *kept}):
+        table.add_row(kind, str(moved.get(kind, "")), str(kept.get(kind, "")))
+    what = f"namespace {report.namespace}" if report.namespace else "all namespaces"
+    total = sum(moved.values()) + sum(kept.values())
+    calls = sum(report.calls.values())
+    took = f"It took {sum(report.seconds.values()):.1f} s; the objects were paused for {report.paused_s:.1f} s."
+    used = f"{calls} API calls, {calls / max(1, total):.1f} per object, {report.retries} retried."
+    lines: list[str | Table] = [
+        "",
+        f"Moved {what} from {report.source} to {report.target}: {total} objects, {report.verified} copies verified.",
+        "",
+        table,
+        "",
+        f"{took} {used}",
+    ]
+    return [*lines, *_left(report)]
+
+
+def _as_dict(counts: Sequence[KindCount]) -> dict[str, int]:
+    return {entry.kind: entry.count for entry in counts}
+
+
+def _left(report: MoveReport) -> list[str]:
+    if not report.left:
+        return []
+    shown = [f"  {left.object}: {left.reason}" for left in report.left[:_SHOWN_LEFT]]
+    more = len(report.left) - len(shown)
+    tail = [f"  … and {more} more"] if more else []
+    return [f"Stayed on the source ({len(report.left)}):", *shown, *tail]

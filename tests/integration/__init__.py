@@ -1,0 +1,1 @@
+"""Moves between real control planes."""

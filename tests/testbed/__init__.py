@@ -1,0 +1,1 @@
+"""The test bed: real control planes, real CRDs, realistic fleets."""
