@@ -1,0 +1,273 @@
+"""What moves, what is copied but kept, what stays, and the reason for each.
+
+The rules are clusterctl's (objectgraph.go: setTenants, setShouldNotDelete, getMoveNodes; mover.go,
+deleteSourceObject), each object's answer in one value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from graph import rules
+from graph.build import ObjectGraph
+from graph.resource import Object, ObjectKey, OwnerRef, ResourceType
+
+
+class Fate(StrEnum):
+    """What becomes of an object."""
+
+    MOVE = "move"
+    """Created on the target, deleted from the source."""
+    KEEP = "keep"
+    """Created on the target, kept on the source."""
+    LEAVE = "leave"
+    """Stays on the source, and only there."""
+
+
+class Rule(StrEnum):
+    """The rule that decided the fate of an object."""
+
+    HIERARCHY_ROOT = "hierarchy-root"
+    BELOW_ROOT = "below-root"
+    MOVE_TYPE = "move-type"
+    MOVE_LABEL = "move-label"
+    CLUSTER_SCOPED = "cluster-scoped"
+    BELOW_CLUSTER_SCOPED = "below-cluster-scoped"
+    CLASS_OUTSIDE_NAMESPACE = "class-outside-namespace"
+    CLASS_USED_OUTSIDE_NAMESPACE = "class-used-outside-namespace"
+    NOT_IN_HIERARCHY = "not-in-hierarchy"
+    OUTSIDE_NAMESPACE = "outside-namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of one object, and why.
+
+    Attributes:
+        fate: What becomes of it.
+        rule: The rule that decided.
+        reason: One sentence for an operator.
+        path: The keys from the hierarchy root down to the object, both included; empty if no root is above
+            it.
+    """
+
+    fate: Fate
+    rule: Rule
+    reason: str
+    path: tuple[ObjectKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the move was asked for.
+
+    Attributes:
+        namespace: The namespace that is moved; "" for all.
+        shared_classes: ClusterClasses of this namespace that Clusters of other namespaces use.
+    """
+
+    namespace: str = ""
+    shared_classes: frozenset[ObjectKey] = frozenset()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What becomes of each object of a graph.
+
+    Attributes:
+        graph: The graph that was decided on.
+        scope: What the move was asked for.
+        decisions: One decision for each object of the graph, by UID, in key order.
+    """
+
+    graph: ObjectGraph = field(repr=False)
+    scope: Scope
+    decisions: Mapping[str, Decision] = field(repr=False)
+
+    @property
+    def moved(self) -> tuple[Object, ...]:
+        """Returns the objects that are created on the target and deleted from the source, in key order."""
+        return self._with(Fate.MOVE)
+
+    @property
+    def kept(self) -> tuple[Object, ...]:
+        """Returns the objects that are created on the target and kept on the source, in key order."""
+        return self._with(Fate.KEEP)
+
+    @property
+    def left(self) -> tuple[Object, ...]:
+        """Returns the objects that stay on the source, in key order."""
+        return self._with(Fate.LEAVE)
+
+    @property
+    def selected(self) -> tuple[Object, ...]:
+        """Returns the objects that are created on the target, in key order."""
+        return self._with(Fate.MOVE, Fate.KEEP)
+
+    @property
+    def outside_owners(self) -> tuple[tuple[Object, OwnerRef], ...]:
+        """Returns the references of selected objects to owners that are not, in key order of the objects.
+
+        clusterctl never creates such an object, and says nothing (mover.go, getMoveSequence).
+        """
+        return tuple(
+            (obj, reference)
+            for obj in self.selected
+            for reference in obj.owners
+            if not self.is_selected(reference.uid)
+        )
+
+    def is_selected(self, uid: str) -> bool:
+        """Returns whether the object is created on the target; False for owners that were never seen."""
+        decision = self.decisions.get(uid)
+        return decision is not None and decision.fate is not Fate.LEAVE
+
+    def counts(self) -> Mapping[Fate, Mapping[ResourceType, int]]:
+        """Returns the number of objects of each type by fate; fates and types without objects are absent."""
+        counters: dict[Fate, Counter[ResourceType]] = {fate: Counter() for fate in Fate}
+        for uid, decision in self.decisions.items():
+            counters[decision.fate][self.graph.objects[uid].type] += 1
+        return {fate: dict(sorted(counter.items())) for fate, counter in counters.items() if counter}
+
+    def _with(self, *fates: Fate) -> tuple[Object, ...]:
+        return tuple(self.graph.objects[uid] for uid, made in self.decisions.items() if made.fate in fates)
+
+
+def select(graph: ObjectGraph, scope: Scope) -> Selection:
+    """Returns what becomes of each object of the graph.
+
+    Selected is what has a hierarchy root above it by owners of any kind, hard or soft, is one itself, or
+    carries a move label (on the object or its CRD; presence counts, the value does not). Of that is kept on
+    the source: what is cluster-scoped or below a cluster-scoped root; and, if one namespace is moved, the
+    ClusterClasses of other namespaces and those that other namespaces use, with all that they own by owner
+    references.
+    """
+    walks = _walk_all(graph, scope)
+    decisions = {uid: _decide(graph.objects[uid], graph, scope, walks) for uid in graph.objects}
+    return Selection(graph=graph, scope=scope, decisions=MappingProxyType(decisions))
+
+
+# A walk maps each UID that was reached to the one it was reached from (None for a root).
+_Walk = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Walks:
+    hierarchy: _Walk
+    cluster_scoped: _Walk
+    classes: _Walk
+
+
+def _walk_all(graph: ObjectGraph, scope: Scope) -> _Walks:
+    roots = [uid for uid, obj in graph.objects.items() if _is_root(obj)]
+    return _Walks(
+        hierarchy=_walk(graph, roots, hard_only=False),
+        cluster_scoped=_walk(
+            graph, [uid for uid in roots if not graph.objects[uid].type.namespaced], hard_only=False
+        ),
+        classes=_walk(graph, _undeletable_classes(graph, scope), hard_only=True),
+    )
+
+
+def _walk(graph: ObjectGraph, roots: Iterable[str], *, hard_only: bool) -> _Walk:
+    """Returns a breadth-first walk from the roots: shortest paths, of equal ones the first in key order."""
+    reached: dict[str, str | None] = dict.fromkeys(roots)
+    level = list(reached)
+    while level:
+        following = []
+        for uid in level:
+            for dependent in graph.dependents(uid):
+                if dependent not in reached and (not hard_only or graph.is_hard(uid, dependent)):
+                    reached[dependent] = uid
+                    following.append(dependent)
+        level = following
+    return reached
+
+
+def _is_root(obj: Object) -> bool:
+    return obj.type.move_hierarchy or rules.MOVE_HIERARCHY_LABEL in obj.labels
+
+
+def _undeletable_classes(graph: ObjectGraph, scope: Scope) -> Iterator[str]:
+    if not scope.namespace:
+        return
+    for uid, obj in graph.objects.items():
+        is_class = obj.type.group_kind == rules.CLUSTER_CLASS
+        if is_class and (obj.key.namespace != scope.namespace or obj.key in scope.shared_classes):
+            yield uid
+
+
+def _path(graph: ObjectGraph, walk: _Walk, uid: str) -> tuple[ObjectKey, ...]:
+    keys = []
+    current: str | None = uid
+    while current is not None:
+        keys.append(graph.objects[current].key)
+        current = walk[current]
+    return tuple(reversed(keys))
+
+
+def _decide(obj: Object, graph: ObjectGraph, scope: Scope, walks: _Walks) -> Decision:
+    path = _path(graph, walks.hierarchy, obj.uid) if obj.uid in walks.hierarchy else ()
+    chosen = _chosen(obj, path)
+    if chosen is None:
+        return _left(obj, graph, scope)
+    return _kept(obj, graph, scope, walks) or chosen
+
+
+def _chosen(obj: Object, path: tuple[ObjectKey, ...]) -> Decision | None:
+    if len(path) == 1:
+        reason = f"{obj.key} is the root of a hierarchy: it moves with everything below it."
+        return Decision(Fate.MOVE, Rule.HIERARCHY_ROOT, reason, path)
+    if path:
+        return Decision(Fate.MOVE, Rule.BELOW_ROOT, f"It is below {path[0]}, which moves.", path)
+    if obj.type.move:
+        reason = (
+            f"All objects of the type {obj.type.resource_name} move, as with the label {rules.MOVE_LABEL}."
+        )
+        return Decision(Fate.MOVE, Rule.MOVE_TYPE, reason)
+    if rules.MOVE_LABEL in obj.labels:
+        return Decision(Fate.MOVE, Rule.MOVE_LABEL, f"It carries the label {rules.MOVE_LABEL}.")
+    return None
+
+
+def _kept(obj: Object, graph: ObjectGraph, scope: Scope, walks: _Walks) -> Decision | None:
+    if not obj.type.namespaced:
+        path = _path(graph, walks.hierarchy, obj.uid) if obj.uid in walks.hierarchy else ()
+        reason = "It is cluster-scoped, so others may use it: it is copied, and kept on the source."
+        return Decision(Fate.KEEP, Rule.CLUSTER_SCOPED, reason, path)
+    if obj.uid in walks.cluster_scoped:
+        path = _path(graph, walks.cluster_scoped, obj.uid)
+        reason = f"It is below the cluster-scoped {path[0]}: it is copied, and kept on the source."
+        return Decision(Fate.KEEP, Rule.BELOW_CLUSTER_SCOPED, reason, path)
+    if obj.uid in walks.classes:
+        return _kept_with_class(_path(graph, walks.classes, obj.uid), scope)
+    return None
+
+
+def _kept_with_class(path: tuple[ObjectKey, ...], scope: Scope) -> Decision:
+    if path[0].namespace != scope.namespace:
+        rule = Rule.CLASS_OUTSIDE_NAMESPACE
+        why = f"outside of the namespace {scope.namespace} that is moved"
+    else:
+        rule = Rule.CLASS_USED_OUTSIDE_NAMESPACE
+        why = "used by Clusters of other namespaces"
+    belongs = f"It belongs to {path[0]}, which is {why}" if len(path) > 1 else f"{path[0]} is {why}"
+    return Decision(Fate.KEEP, rule, f"{belongs}: it is copied, and kept on the source.", path)
+
+
+def _left(obj: Object, graph: ObjectGraph, scope: Scope) -> Decision:
+    if scope.namespace and obj.type.namespaced and obj.key.namespace != scope.namespace:
+        reason = (
+            f"It is in the namespace {obj.key.namespace}, which is not moved, and nothing that moves owns it."
+        )
+        return Decision(Fate.LEAVE, Rule.OUTSIDE_NAMESPACE, reason)
+    owners = [str(graph.objects.get(uid) or graph.virtual[uid]) for uid in graph.owners(obj.uid)]
+    if owners:
+        reason = f"Its owners do not move ({', '.join(owners)}), and no label moves it."
+    else:
+        reason = "It has no owner, and no label moves it."
+    return Decision(Fate.LEAVE, Rule.NOT_IN_HIERARCHY, reason)
