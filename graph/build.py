@@ -46,9 +46,7 @@ class DuplicateUIDError(ValueError):
     def __init__(self, uid: str, keys: tuple[ObjectKey, ...]) -> None:
         self.uid = uid
         self.keys = keys
-        super().__init__(
-            f'the UID "{uid}" stands for {" and for ".join(map(str, keys))}: each object needs its own'
-        )
+        super().__init__(f'the UID "{uid}" stands for {" and for ".join(map(str, keys))}: each object needs its own')
 
 
 @dataclass(frozen=True, slots=True)

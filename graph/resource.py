@@ -135,9 +135,7 @@ def parse_object(resource_type: ResourceType, body: Mapping[str, Any]) -> Object
     whole = {**body, "apiVersion": resource_type.api_version, "kind": resource_type.kind}
     return Object(
         type=resource_type,
-        key=ObjectKey(
-            resource_type.group, resource_type.kind, metadata.get("namespace") or "", metadata["name"]
-        ),
+        key=ObjectKey(resource_type.group, resource_type.kind, metadata.get("namespace") or "", metadata["name"]),
         uid=metadata.get("uid") or "",
         resource_version=metadata.get("resourceVersion") or "",
         owners=tuple(map(_parse_owner, metadata.get("ownerReferences") or ())),

@@ -115,10 +115,7 @@ class Selection:
         clusterctl never creates such an object, and says nothing (mover.go, getMoveSequence).
         """
         return tuple(
-            (obj, reference)
-            for obj in self.selected
-            for reference in obj.owners
-            if not self.is_selected(reference.uid)
+            (obj, reference) for obj in self.selected for reference in obj.owners if not self.is_selected(reference.uid)
         )
 
     def is_selected(self, uid: str) -> bool:
@@ -166,9 +163,7 @@ def _walk_all(graph: ObjectGraph, scope: Scope) -> _Walks:
     roots = [uid for uid, obj in graph.objects.items() if _is_root(obj)]
     return _Walks(
         hierarchy=_walk(graph, roots, hard_only=False),
-        cluster_scoped=_walk(
-            graph, [uid for uid in roots if not graph.objects[uid].type.namespaced], hard_only=False
-        ),
+        cluster_scoped=_walk(graph, [uid for uid in roots if not graph.objects[uid].type.namespaced], hard_only=False),
         classes=_walk(graph, _undeletable_classes(graph, scope), hard_only=True),
     )
 
@@ -225,9 +220,7 @@ def _chosen(obj: Object, path: tuple[ObjectKey, ...]) -> Decision | None:
     if path:
         return Decision(Fate.MOVE, Rule.BELOW_ROOT, f"It is below {path[0]}, which moves.", path)
     if obj.type.move:
-        reason = (
-            f"All objects of the type {obj.type.resource_name} move, as with the label {rules.MOVE_LABEL}."
-        )
+        reason = f"All objects of the type {obj.type.resource_name} move, as with the label {rules.MOVE_LABEL}."
         return Decision(Fate.MOVE, Rule.MOVE_TYPE, reason)
     if rules.MOVE_LABEL in obj.labels:
         return Decision(Fate.MOVE, Rule.MOVE_LABEL, f"It carries the label {rules.MOVE_LABEL}.")
@@ -261,9 +254,7 @@ def _kept_with_class(path: tuple[ObjectKey, ...], scope: Scope) -> Decision:
 
 def _left(obj: Object, graph: ObjectGraph, scope: Scope) -> Decision:
     if scope.namespace and obj.type.namespaced and obj.key.namespace != scope.namespace:
-        reason = (
-            f"It is in the namespace {obj.key.namespace}, which is not moved, and nothing that moves owns it."
-        )
+        reason = f"It is in the namespace {obj.key.namespace}, which is not moved, and nothing that moves owns it."
         return Decision(Fate.LEAVE, Rule.OUTSIDE_NAMESPACE, reason)
     owners = [str(graph.objects.get(uid) or graph.virtual[uid]) for uid in graph.owners(obj.uid)]
     if owners:

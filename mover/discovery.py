@@ -6,7 +6,6 @@ Metal3's own kinds are known and need no label (docs/decisions/0002).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from graph import rules
 from graph.build import topology_class
 from graph.resource import Object, ObjectKey, ResourceType
+from mover.concurrency import all_of, both
 from mover.errors import ForbiddenError, NotFoundError, UsageError
 from mover.kube import Cluster
 
@@ -69,12 +69,11 @@ async def discover(cluster: Cluster, namespace: str) -> Inventory:
         UsageError: The cluster is not a management cluster, or the namespace does not exist.
         ApiError: A list failed.
     """
-    types, providers, _ = await asyncio.gather(
-        movable_types(cluster), list_providers(cluster), _require_namespace(cluster, namespace)
-    )
+    await _require_namespace(cluster, namespace)
+    types, providers = await both(movable_types(cluster), list_providers(cluster))
     lists = [_list(cluster, resource, namespace) for resource in types]
     credentials = [_list(cluster, SECRETS, space) for space in _credential_namespaces(providers, namespace)]
-    found = _flatten(await asyncio.gather(*lists, *credentials))
+    found = _flatten(await all_of([*lists, *credentials]))
     classes = await _classes_elsewhere(cluster, types, found, namespace)
     shared = await _classes_shared(cluster, types, namespace)
     unique = {obj.uid: obj for obj in [*found, *classes]}
@@ -88,7 +87,7 @@ async def movable_types(cluster: Cluster) -> tuple[ResourceType, ...]:
     Raises:
         UsageError: No CRD carries clusterctl's label.
     """
-    labelled, names = await asyncio.gather(cluster.list_names(_CRDS, _CRD_PAGE), cluster.list_metadata(_CRD_TYPE))
+    labelled, names = await both(cluster.list_names(_CRDS, _CRD_PAGE), cluster.list_metadata(_CRD_TYPE))
     if not labelled:
         raise UsageError(
             f"The {cluster.name} cluster has no CRDs of Cluster API providers "
@@ -97,7 +96,7 @@ async def movable_types(cluster: Cluster) -> tuple[ResourceType, ...]:
         )
     have = {crd["metadata"]["name"] for crd in labelled}
     unlabelled = [obj.key.name for obj in names.objects if obj.key.name not in have and _may_be_metal3(obj.key.name)]
-    extra = await asyncio.gather(*(cluster.get_json(f"{_CRDS}/{name}") for name in sorted(unlabelled)))
+    extra = await all_of(cluster.get_json(f"{_CRDS}/{name}") for name in sorted(unlabelled))
     metal3 = [crd for crd in extra if _group_kind(crd) in rules.METAL3_KINDS]
     return tuple(sorted([*map(_type_of, [*labelled, *metal3]), SECRETS, CONFIG_MAPS]))
 
@@ -207,8 +206,8 @@ async def _classes_elsewhere(
         return []
     used = {topology_class(obj) for obj in found if obj.type.group_kind == rules.CLUSTER}
     elsewhere = sorted(key for key in used if key is not None and key.namespace != namespace)
-    classes = await asyncio.gather(*(cluster.get(resource, key.namespace, key.name) for key in elsewhere))
-    templates = await asyncio.gather(*(_templates_of(cluster, types, obj) for obj in classes))
+    classes = await all_of(cluster.get(resource, key.namespace, key.name) for key in elsewhere)
+    templates = await all_of(_templates_of(cluster, types, obj) for obj in classes)
     return [*classes, *(template for group in templates for template in group)]
 
 
@@ -217,9 +216,7 @@ async def _templates_of(cluster: Cluster, types: Sequence[ResourceType], owner: 
         (ref["apiVersion"], ref["kind"], ref["name"]): ref for ref in template_references(owner.body()["spec"])
     }
     return list(
-        await asyncio.gather(
-            *(_get_referenced(cluster, types, ref, owner.key.namespace) for _, ref in sorted(references.items()))
-        )
+        await all_of(_get_referenced(cluster, types, ref, owner.key.namespace) for _, ref in sorted(references.items()))
     )
 
 
@@ -284,7 +281,7 @@ async def deletion_webhooks(cluster: Cluster) -> frozenset[tuple[str, str]]:
         "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
     )
     try:
-        lists = await asyncio.gather(*(cluster.list_names(path) for path in paths))
+        lists = await all_of(cluster.list_names(path) for path in paths)
     except ForbiddenError:
         return frozenset({("*", "*")})
     webhooks = [webhook for items in lists for item in items for webhook in item.get("webhooks") or ()]

@@ -5,7 +5,6 @@ Each check answers one question and returns the problems it finds; nothing is wr
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import semver
 from graph import rules
 from graph.resource import Object, ObjectKey, OwnerRef, ResourceType
 from graph.selection import Fate, Rule
+from mover.concurrency import all_of, both
 from mover.discovery import NAMESPACES, Provider, list_providers, resolve_type
 from mover.errors import NotFoundError, Problem, UsageError
 from mover.kube import Cluster
@@ -38,12 +38,8 @@ class Findings:
 
 async def check_move(source: Cluster, target: Cluster, plan: Plan) -> Findings:
     """Returns all that stands against moving what `plan` selects from `source` to `target`."""
-    identity, providers, on_target, owners = await asyncio.gather(
-        _check_identity(source, target),
-        _check_providers(target, plan),
-        _read_target(target, plan),
-        _find_outside_owners(target, plan),
-    )
+    identity, providers = await both(_check_identity(source, target), _check_providers(target, plan))
+    on_target, owners = await both(_read_target(target, plan), _find_outside_owners(target, plan))
     problems = [
         *identity,
         *providers,
@@ -59,7 +55,7 @@ async def check_move(source: Cluster, target: Cluster, plan: Plan) -> Findings:
 
 
 async def _check_identity(source: Cluster, target: Cluster) -> list[Problem]:
-    one, other = await asyncio.gather(*(cluster.get(NAMESPACES, "", "kube-system") for cluster in (source, target)))
+    one, other = await all_of(cluster.get(NAMESPACES, "", "kube-system") for cluster in (source, target))
     if one.uid != other.uid:
         return []
     what = f"source and target are the same cluster ({source.server}, {target.server})"
@@ -166,7 +162,7 @@ class _OnTarget:
 
 async def _read_target(target: Cluster, plan: Plan) -> _OnTarget:
     spaces = sorted({(obj.type, obj.key.namespace) for obj in plan.selection.selected})
-    lists = await asyncio.gather(*(_list_or_none(target, *space) for space in spaces))
+    lists = await all_of(_list_or_none(target, *space) for space in spaces)
     unserved = {space[0] for space, found in zip(spaces, lists, strict=True) if found is None}
     return _OnTarget({obj.key: obj for found in lists for obj in found or ()}, tuple(sorted(unserved)))
 
@@ -212,7 +208,7 @@ def _existing(plan: Plan, on_target: _OnTarget) -> dict[str, str]:
 async def _find_outside_owners(target: Cluster, plan: Plan) -> dict[str, str]:
     """Returns UID on the source -> UID on the target of owners that do not move but are there under their name."""
     outside = {owner.uid: (obj, owner) for obj, owner in plan.selection.outside_owners}
-    found = await asyncio.gather(*(_find_owner(target, plan, obj, owner) for obj, owner in outside.values()))
+    found = await all_of(_find_owner(target, plan, obj, owner) for obj, owner in outside.values())
     return {uid: there for uid, there in zip(outside, found, strict=True) if there}
 
 

@@ -5,12 +5,12 @@ Runs before the commit point. Reads lists only; a move of ten thousand objects i
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graph import rules
 from graph.resource import Object, ResourceType
+from mover.concurrency import all_of
 from mover.diff import differences, names_of, normalised
 from mover.errors import Difference, NotFoundError
 from mover.kube import Cluster
@@ -101,7 +101,7 @@ def _may_belong(obj: Object, selected: Mapping[str, Object]) -> bool:
 async def read_objects(cluster: Cluster, like: Sequence[Object], *, metadata_only: bool = False) -> tuple[Object, ...]:
     """Returns all objects of the types and namespaces of `like`, as they are on `cluster` now, sorted by key."""
     spaces = sorted({(obj.type, obj.key.namespace) for obj in like})
-    lists = await asyncio.gather(*(_read(cluster, *space, metadata_only=metadata_only) for space in spaces))
+    lists = await all_of(_read(cluster, *space, metadata_only=metadata_only) for space in spaces)
     return _sorted(obj for found in lists for obj in found)
 
 

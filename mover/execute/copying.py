@@ -21,8 +21,6 @@ from mover.pause import Pause, is_paused
 from mover.plan import Plan
 from mover.verify import status_is_restored
 
-WORKERS = 64
-
 
 class Copier:
     """Creates the copies of a plan's objects on the target.
@@ -55,7 +53,7 @@ class Copier:
                 await self._copy(self._plan.object(uid))
             done(self._plan.object(uid))
 
-        await run_ready(order.sequence, order.waits_for, work, workers=WORKERS)
+        await run_ready(order.sequence, order.waits_for, work)
         for uid in order.late_owners:
             if uid in self.created:
                 await self._close_cycle(self._plan.object(uid))

@@ -17,7 +17,7 @@ from graph.resource import Object, parse_object
 from mover import metal3
 from mover.diff import normalised
 from mover.errors import BlockedError, ConflictError, NotFoundError
-from mover.execute.copying import WORKERS, Copier
+from mover.execute.copying import Copier
 from mover.execute.ready import run_ready
 from mover.kube import Cluster
 from mover.models import MANAGER
@@ -49,7 +49,7 @@ class Remover:
             await self._remove(self._plan.object(uid))
             done(self._plan.object(uid))
 
-        await run_ready(order.sequence, order.waits_for, work, workers=WORKERS)
+        await run_ready(order.sequence, order.waits_for, work)
 
     async def _remove(self, copied: Object) -> None:
         now = copied

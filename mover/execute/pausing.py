@@ -12,8 +12,10 @@ from collections.abc import Sequence
 
 from graph.resource import Object, ObjectKey, ResourceType
 from mover import metal3
+from mover.concurrency import all_of
 from mover.errors import ConnectionFailedError, ExpiredError, PauseTimeoutError
 from mover.events import Listener, ObjectDone, Waiting
+from mover.execute.ready import run_each
 from mover.kube import Cluster
 from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import Pause, pause_of, pause_patch, unready
@@ -37,7 +39,7 @@ class Pauser:
         """
         moved = self._plan.selection.moved
         pauses = [pause for obj in moved if not metal3.is_host(obj) and (pause := pause_of(obj))]
-        await asyncio.gather(*(self._set(pause) for pause in pauses))
+        await run_each(pauses, self._set)
         await self._wait(moved)
         hosts = await self._fence_hosts([obj for obj in moved if metal3.is_host(obj)])
         await self._wait_quiet(moved)
@@ -50,26 +52,24 @@ class Pauser:
     async def _fence_hosts(self, planned: Sequence[Object]) -> list[Pause]:
         """Fences each host that is not fenced yet, in the state it is in now: CAPM3 may just have done it."""
         spaces = sorted({(obj.type, obj.key.namespace) for obj in planned})
-        pages = await asyncio.gather(*(self._source.list(*space) for space in spaces))
+        pages = await all_of(self._source.list(*space) for space in spaces)
         uids = {obj.uid for obj in planned}
         hosts = [host for page in pages for host in page.objects if host.uid in uids]
-        return [pause for pause in await asyncio.gather(*map(self._fence, hosts)) if pause]
+        await run_each(hosts, self._fence)
+        return [pause for host in hosts if (pause := pause_of(host))]
 
-    async def _fence(self, host: Object) -> Pause | None:
-        pause, patch = pause_of(host), metal3.fence_patch(host)
+    async def _fence(self, host: Object) -> None:
+        patch = metal3.fence_patch(host)
         if patch is not None:
             await self._source.merge_patch(host.type, host.key, patch, manager=MANAGER)
         self._listener(ObjectDone(Phase.PAUSING, str(host.key), "fenced"))
-        return pause
 
     async def _wait(self, moved: Sequence[Object]) -> None:
         board = _Board(self._listener)
         watched = _by_space(moved)
         try:
             async with asyncio.timeout(self._options.pause_timeout_s):
-                await asyncio.gather(
-                    *(self._until_ready(*space, uids, board) for space, uids in sorted(watched.items()))
-                )
+                await all_of(self._until_ready(*space, uids, board) for space, uids in sorted(watched.items()))
         except TimeoutError as error:
             raise PauseTimeoutError(board.shown(), self._options.pause_timeout_s) from error
         finally:
@@ -102,7 +102,7 @@ class Pauser:
             return
         try:
             async with asyncio.timeout(self._options.pause_timeout_s):
-                await asyncio.gather(*(self._until_quiet(*space, uids) for space, uids in sorted(silent.items())))
+                await all_of(self._until_quiet(*space, uids) for space, uids in sorted(silent.items()))
         except TimeoutError as error:
             kinds = sorted({resource.kind for resource, _ in silent})
             waiting = [f"{kind} objects still change although they are paused" for kind in kinds]

@@ -5,13 +5,27 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
 
-Work = Callable[[str], Awaitable[None]]
+T = TypeVar("T", bound=Hashable)
+
+
+WORKERS = 64
+"""How many objects are worked on at once; the cluster's flow control limits the requests below that."""
+
+
+async def run_each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
+    """Runs `work` on every item, in no particular order; a failure is raised once what was begun has ended."""
+    await run_ready(tuple(items), {}, work)
 
 
 async def run_ready(
-    sequence: Sequence[str], waits_for: Mapping[str, Sequence[str]], work: Work, *, workers: int
+    sequence: Sequence[T],
+    waits_for: Mapping[T, Sequence[T]],
+    work: Callable[[T], Awaitable[None]],
+    *,
+    workers: int = WORKERS,
 ) -> None:
     """Runs `work` on every item of `sequence`, each after all it waits for; earlier items first among ready ones.
 
@@ -24,6 +38,8 @@ async def run_ready(
         work: What to do with an item.
         workers: How many items at once; the cluster's flow control limits the requests below that.
     """
+    if not sequence:
+        return
     queue = _ReadyQueue(sequence, waits_for)
 
     async def worker() -> None:
@@ -47,14 +63,14 @@ async def run_ready(
         raise failures[0]
 
 
-class _ReadyQueue:
+class _ReadyQueue(Generic[T]):
     """The items that may be worked on now, smallest position first."""
 
-    def __init__(self, sequence: Sequence[str], waits_for: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, sequence: Sequence[T], waits_for: Mapping[T, Sequence[T]]) -> None:
         self._position = {item: index for index, item in enumerate(sequence)}
         self._sequence = sequence
         self._open = {item: len(waits_for.get(item, ())) for item in sequence}
-        self._dependents: dict[str, list[str]] = defaultdict(list)
+        self._dependents: dict[T, list[T]] = defaultdict(list)
         for item in sequence:
             for other in waits_for.get(item, ()):
                 self._dependents[other].append(item)
@@ -63,7 +79,7 @@ class _ReadyQueue:
         self._stopped = False
         self._wakers: set[asyncio.Future[None]] = set()
 
-    async def take(self) -> str | None:
+    async def take(self) -> T | None:
         """Returns the next ready item, None when there is nothing left to do."""
         while not self._ready and self._left and not self._stopped:
             waker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -76,7 +92,7 @@ class _ReadyQueue:
             return None
         return self._sequence[heapq.heappop(self._ready)]
 
-    def done(self, item: str) -> None:
+    def done(self, item: T) -> None:
         """Marks an item as done; what waited only for it becomes ready."""
         self._left -= 1
         for dependent in self._dependents[item]:

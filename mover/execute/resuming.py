@@ -5,12 +5,12 @@ If the program dies in between, only Clusters are still paused, and no controlle
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from itertools import groupby
 
 from graph import rules
 from mover.events import Listener, ObjectDone
+from mover.execute.ready import run_each
 from mover.kube import Cluster
 from mover.models import MANAGER, Phase
 from mover.pause import Pause, resume_patch
@@ -24,7 +24,7 @@ async def resume(cluster: Cluster, pauses: Sequence[Pause], listener: Listener) 
         listener(ObjectDone(Phase.RESUMING, str(pause.key), "resumed"))
 
     for _, rank in groupby(sorted(pauses, key=_rank), key=lambda pause: _rank(pause)[0]):
-        await asyncio.gather(*map(one, rank))
+        await run_each(rank, one)
 
 
 def _rank(pause: Pause) -> tuple[int, str]:

@@ -199,9 +199,10 @@ class Transport:
         """Logs the server's warnings (header Warning, code 299), each once."""
         for name, value in headers.items():
             match = _WARNING.match(value) if name == "Warning" else None
-            if match and match["text"] not in self._warned:
-                self._warned.add(match["text"])
-                api_warnings.warning("%s: %s", self._cluster, match["text"])
+            text = match["text"].replace('\\"', '"') if match else ""
+            if text and text not in self._warned:
+                self._warned.add(text)
+                api_warnings.warning("%s: %s", self._cluster, text)
 
     def _noted(self, error: errors.ApiError) -> errors.ApiError:
         if isinstance(error, errors.ThrottledError):

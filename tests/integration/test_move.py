@@ -121,7 +121,9 @@ async def test_a_pause_that_no_controller_confirms_stops_the_move_and_says_who_i
 
 
 async def test_the_classes_templates_and_clusters_of_a_topology_move_together(pair: Pair, namespace: str) -> None:
-    fleet = await _fleet(pair, namespace, topology=True, clusters=2, workers=1, control_planes=1, paused_conditions=False)
+    fleet = await _fleet(
+        pair, namespace, topology=True, clusters=2, workers=1, control_planes=1, paused_conditions=False
+    )
     await _witnessed_move(pair, namespace)
     target = await pair.target_objects(namespace)
     assert set(fleet.movable) <= set(target)
@@ -132,9 +134,7 @@ async def test_the_classes_templates_and_clusters_of_a_topology_move_together(pa
 
 async def test_without_restored_status_the_status_of_copies_is_empty(pair: Pair, namespace: str) -> None:
     fleet = await _fleet(pair, namespace, workers=0, control_planes=1, spare_hosts=1, paused_conditions=False)
-    await _witnessed_move(
-        pair, namespace, MoveOptions(namespace=namespace, restore_status=RestoreStatus.METAL3)
-    )
+    await _witnessed_move(pair, namespace, MoveOptions(namespace=namespace, restore_status=RestoreStatus.METAL3))
     target = await pair.target_objects(namespace)
     with_status = {key.kind for key in fleet.movable if target[key].body().get("status")}
     assert "BareMetalHost" in with_status

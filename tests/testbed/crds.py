@@ -7,7 +7,8 @@ the labels these add, and those clusterctl adds, are put on here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,8 @@ async def _install_one(client: AdminClient, crd: Mapping[str, Any]) -> None:
 
 
 async def _wait_served(client: AdminClient, path: str) -> None:
-    """Waits until `path` can be listed; the server answers 404 there until the CRD is Established."""
-    while True:
+    """Waits until `path` can be listed: the server answers 404 there until the CRD is Established."""
+    for delay_s in _delays():
         try:
             await client.list(path, limit="1")
         except AdminError as error:
@@ -131,12 +132,13 @@ async def _wait_served(client: AdminClient, path: str) -> None:
                 raise
         else:
             return
-        await _pause()
+        await asyncio.sleep(delay_s)  # the API has no watch for "this resource is served now"
 
 
-async def _pause() -> None:
-    """Waits between two looks at a state that the API server offers no watch for (a resource not served)."""
-    await asyncio.sleep(0.1)
+def _delays() -> Iterator[float]:
+    """Yields the seconds between looks: dozens of CRDs are waited for at once, on a server that is busy."""
+    yield from (0.1, 0.2, 0.4)
+    yield from itertools.repeat(0.8)
 
 
 def _first_folder(module: Path, folders: Iterable[str]) -> Path:

@@ -1,7 +1,6 @@
 """Tests of the drawings."""
 
 # The docstrings draw the graphs: -> is a hard owner, ~> a soft one, (x) was never seen.
-# ruff: noqa: D205, D212, D403, D415
 
 from __future__ import annotations
 

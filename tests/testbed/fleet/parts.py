@@ -121,4 +121,5 @@ def primary_owner(plan: ClusterPlan) -> tuple[Owner, ...]:
 
 
 def replicas(count: int) -> dict[str, int]:
+    """Returns the replica counters of a status whose replicas are all well."""
     return dict.fromkeys(("replicas", "readyReplicas", "availableReplicas", "upToDateReplicas"), count)
