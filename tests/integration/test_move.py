@@ -23,6 +23,7 @@ from tests.testbed.pause_reporter import PauseReporter
 from tests.testbed.witness import Witness
 
 Objects = Mapping[ObjectKey, Object]
+TOPOLOGY = {"topology": True, "clusters": 2, "workers": 1, "control_planes": 1, "paused_conditions": False}
 
 
 async def _fleet(pair: Pair, namespace: str, **options: Any) -> Fleet:
