@@ -27,6 +27,11 @@ METAL3_IPAM_GROUP: Final = "ipam.metal3.io"
 CLUSTERCTL_LABEL: Final = "clusterctl.cluster.x-k8s.io"
 """On a CRD: its objects are discovered."""
 
+CONTRACT_LABEL: Final = "cluster.x-k8s.io/v1beta2"
+"""On CAPI's CRDs: the contract that this version of it serves (cluster-api cmd/clusterctl, CheckCAPIContract)."""
+
+CLUSTERS_CRD: Final = "clusters.cluster.x-k8s.io"
+
 MOVE_LABEL: Final = "clusterctl.cluster.x-k8s.io/move"
 """On a CRD or an object: it moves, whoever owns it."""
 

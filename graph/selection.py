@@ -41,6 +41,8 @@ class Rule(StrEnum):
     CLASS_USED_OUTSIDE_NAMESPACE = "class-used-outside-namespace"
     NOT_IN_HIERARCHY = "not-in-hierarchy"
     OUTSIDE_NAMESPACE = "outside-namespace"
+    LEFT_BEHIND = "left-behind"
+    BELOW_LEFT_BEHIND = "below-left-behind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,12 @@ class Scope:
     Attributes:
         namespace: The namespace that is moved; "" for all.
         shared_classes: ClusterClasses of this namespace that Clusters of other namespaces use.
+        left_behind: Objects that stay although the rules would move them, with everything below them.
     """
 
     namespace: str = ""
     shared_classes: frozenset[ObjectKey] = frozenset()
+    left_behind: frozenset[ObjectKey] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,7 @@ class _Walks:
     hierarchy: _Walk
     cluster_scoped: _Walk
     classes: _Walk
+    left_behind: _Walk
 
 
 def _walk_all(graph: ObjectGraph, scope: Scope) -> _Walks:
@@ -165,6 +170,7 @@ def _walk_all(graph: ObjectGraph, scope: Scope) -> _Walks:
         hierarchy=_walk(graph, roots, hard_only=False),
         cluster_scoped=_walk(graph, [uid for uid in roots if not graph.objects[uid].type.namespaced], hard_only=False),
         classes=_walk(graph, _undeletable_classes(graph, scope), hard_only=True),
+        left_behind=_walk(graph, _left_behind(graph, scope), hard_only=False),
     )
 
 
@@ -196,6 +202,10 @@ def _undeletable_classes(graph: ObjectGraph, scope: Scope) -> Iterator[str]:
             yield uid
 
 
+def _left_behind(graph: ObjectGraph, scope: Scope) -> Iterator[str]:
+    return (uid for uid, obj in graph.objects.items() if obj.key in scope.left_behind)
+
+
 def _path(graph: ObjectGraph, walk: _Walk, uid: str) -> tuple[ObjectKey, ...]:
     keys = []
     current: str | None = uid
@@ -210,6 +220,8 @@ def _decide(obj: Object, graph: ObjectGraph, scope: Scope, walks: _Walks) -> Dec
     chosen = _chosen(obj, path)
     if chosen is None:
         return _left(obj, graph, scope)
+    if obj.uid in walks.left_behind:
+        return _behind(_path(graph, walks.left_behind, obj.uid))
     return _kept(obj, graph, scope, walks) or chosen
 
 
@@ -250,6 +262,12 @@ def _kept_with_class(path: tuple[ObjectKey, ...], scope: Scope) -> Decision:
         why = "used by Clusters of other namespaces"
     belongs = f"It belongs to {path[0]}, which is {why}" if len(path) > 1 else f"{path[0]} is {why}"
     return Decision(Fate.KEEP, rule, f"{belongs}: it is copied, and kept on the source.", path)
+
+
+def _behind(path: tuple[ObjectKey, ...]) -> Decision:
+    if len(path) == 1:
+        return Decision(Fate.LEAVE, Rule.LEFT_BEHIND, "It stays, as asked for: one of its owners does not move.", path)
+    return Decision(Fate.LEAVE, Rule.BELOW_LEFT_BEHIND, f"It stays with its owner {path[0]}.", path)
 
 
 def _left(obj: Object, graph: ObjectGraph, scope: Scope) -> Decision:

@@ -85,12 +85,12 @@ async def move_async(
         clock = asyncio.get_running_loop()
         started = clock.time()
         plan = make_plan(await discover(origin, _namespace(origin, options)))
-        findings = await check_move(origin, goal, plan)
+        findings = await check_move(origin, goal, plan, options)
         if findings.problems:
             raise RefusedError(findings.problems)
         seconds = clock.time() - started
         listener(PhaseEnded(Phase.PREFLIGHT, seconds))
-        outcome = await carry_out(origin, goal, plan, options, findings.existing, listener)
+        outcome = await carry_out(origin, goal, findings, options, listener)
         return _report(origin, goal, outcome, seconds)
 
 

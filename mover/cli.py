@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from mover.models import ExistingPolicy, MoveOptions, PausedPolicy, RestoreStatus
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -76,19 +78,33 @@ Verbosity = Annotated[
 
 
 @app.command()
-def move(  # noqa: PLR0913, PLR0917 - one parameter per flag of clusterctl move
+def move(
     kubeconfig: Kubeconfig = None,
     kubeconfig_context: KubeconfigContext = None,
     to_kubeconfig: ToKubeconfig = None,
     to_kubeconfig_context: ToKubeconfigContext = None,
     namespace: Namespace = None,
-    dry_run: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--dry-run", help="Show what would be moved, and change nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be moved, and change nothing.")] = False,
     to_directory: Annotated[
         Path | None, typer.Option(help="Save the objects to this directory instead of a cluster.")
     ] = None,
     from_directory: Annotated[Path | None, typer.Option(help="Restore objects from this directory.")] = None,
+    paused: Annotated[
+        PausedPolicy, typer.Option(help="Clusters that somebody has paused: refuse, or move them and keep them paused.")
+    ] = PausedPolicy.REFUSE,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take over objects on the target that are equal.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Overwrite objects on the target, as clusterctl does.")
+    ] = False,
+    leave_behind: Annotated[
+        bool, typer.Option("--leave-behind", help="Leave objects whose owner does not move, with all below them.")
+    ] = False,
+    restore_status: Annotated[
+        RestoreStatus, typer.Option(help="Whose status is restored on the target.")
+    ] = RestoreStatus.ALL,
+    pause_timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for controllers to confirm the pause.")
+    ] = 120.0,
     hide_api_warnings: Annotated[
         HiddenWarnings, typer.Option(help="API server warnings to hide.")
     ] = HiddenWarnings.DEFAULT,
@@ -112,11 +128,17 @@ def move(  # noqa: PLR0913, PLR0917 - one parameter per flag of clusterctl move
     _set_up_logging(verbosity, hide_api_warnings)
     console = _console()
     with _errors_shown():
-        from mover import api  # noqa: PLC0415 - Kubernetes' client takes a second to load; --help has no use for it
-        from mover.models import MoveOptions  # noqa: PLC0415
+        from mover import api
 
         source = api.ClusterRef(kubeconfig, kubeconfig_context)
-        options = MoveOptions(namespace=namespace or None)
+        options = MoveOptions(
+            namespace=namespace or None,
+            paused=paused,
+            existing=_existing_policy(adopt=adopt, overwrite=overwrite),
+            leave_behind=leave_behind,
+            restore_status=restore_status,
+            pause_timeout_s=pause_timeout,
+        )
         if dry_run:
             _show_plan(console, api.plan(source, options))
         else:
@@ -124,6 +146,14 @@ def move(  # noqa: PLR0913, PLR0917 - one parameter per flag of clusterctl move
             with _view(console, verbosity) as view:
                 report = api.move(source, target, options, view)
             _print_all(console, summary_of(report))
+
+
+def _existing_policy(*, adopt: bool, overwrite: bool) -> ExistingPolicy:
+    if adopt and overwrite:
+        _fail("Please specify only one of --adopt and --overwrite", exit_code=2)
+    if overwrite:
+        return ExistingPolicy.OVERWRITE
+    return ExistingPolicy.ADOPT if adopt else ExistingPolicy.REFUSE
 
 
 def _check_exclusive(*groups: dict[str, object]) -> None:
@@ -134,7 +164,7 @@ def _check_exclusive(*groups: dict[str, object]) -> None:
 
 
 def _show_plan(console: Console, plan: Plan) -> None:
-    from graph.render import tree  # noqa: PLC0415
+    from graph.render import tree
 
     selection = plan.selection
     console.print("This is a dry run: nothing is changed on any cluster.", highlight=False)
@@ -145,7 +175,7 @@ def _show_plan(console: Console, plan: Plan) -> None:
 
 def summary_of(report: MoveReport) -> list[str | Table]:
     """Returns what to print at the end of a move."""
-    from mover.report import summary  # noqa: PLC0415
+    from mover.report import summary
 
     return summary(report)
 
@@ -156,13 +186,13 @@ def _print_all(console: Console, parts: Iterable[str | Table]) -> None:
 
 
 def _console() -> Console:
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     return Console()
 
 
 def _view(console: Console, verbosity: int) -> View:
-    from mover.report import BarView, LineView  # noqa: PLC0415
+    from mover.report import BarView, LineView
 
     return BarView(console, verbosity) if console.is_terminal else LineView(console, verbosity)
 
@@ -188,7 +218,7 @@ def _is_usual(warning: str) -> bool:
 @contextmanager
 def _errors_shown() -> Iterator[None]:
     """Shows every error of ours as one clear paragraph and leaves with its exit code."""
-    from mover.errors import MoverError  # noqa: PLC0415
+    from mover.errors import MoverError
 
     try:
         yield

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from graph import rules
 from graph.resource import Object, ObjectKey
 from mover.errors import Difference
 
@@ -26,6 +27,7 @@ _SERVER_FIELDS = (
     "ownerReferences",
     "generateName",
 )
+_OF_THE_CLUSTER = ("owners", "managers", "finalizers")
 _SHOWN = 120
 _UID_KEY = re.compile(r'^k:\{"uid":"(?P<uid>[^"]+)"\}$')
 _SECRET_FIELDS = ("data", "stringData")
@@ -57,6 +59,19 @@ def normalised(obj: Object, names: Names) -> dict[str, Any]:
     if not body.get("status"):
         body.pop("status", None)
     return {**body, "metadata": {**kept, "owners": owners, "managers": managers}}
+
+
+def content(obj: Object) -> Mapping[str, Any]:
+    """Returns what a user or a controller has asked for: spec, data, labels and annotations, but no status.
+
+    Owners, field managers and finalizers are left out, too: they belong to the cluster the object is on.
+    """
+    whole = normalised(obj, {})
+    metadata = {name: value for name, value in whole["metadata"].items() if name not in _OF_THE_CLUSTER}
+    annotations = dict(metadata.get("annotations") or {})
+    annotations.pop(rules.DELETE_FOR_MOVE_ANNOTATION, None)
+    rest = {name: value for name, value in whole.items() if name != "status"}
+    return {**rest, "metadata": {**metadata, "annotations": annotations}}
 
 
 def _owner(reference: Mapping[str, Any], names: Names) -> dict[str, Any]:

@@ -17,12 +17,15 @@ from mover.concurrency import all_of, both
 from mover.errors import ForbiddenError, NotFoundError, UsageError
 from mover.kube import Cluster
 
-_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_CRDS_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _PROVIDERS = "/apis/clusterctl.cluster.x-k8s.io/v1alpha3/providers"
 _CRD_PAGE = {"labelSelector": rules.CLUSTERCTL_LABEL}
 
 SECRETS = ResourceType("", "v1", "Secret", "secrets")
 CONFIG_MAPS = ResourceType("", "v1", "ConfigMap", "configmaps")
+CRDS = ResourceType(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
 NAMESPACES = ResourceType("", "v1", "Namespace", "namespaces", namespaced=False, has_status=True)
 
 
@@ -87,7 +90,7 @@ async def movable_types(cluster: Cluster) -> tuple[ResourceType, ...]:
     Raises:
         UsageError: No CRD carries clusterctl's label.
     """
-    labelled, names = await both(cluster.list_names(_CRDS, _CRD_PAGE), cluster.list_metadata(_CRD_TYPE))
+    labelled, names = await both(cluster.list_names(_CRDS_PATH, _CRD_PAGE), cluster.list_metadata(CRDS))
     if not labelled:
         raise UsageError(
             f"The {cluster.name} cluster has no CRDs of Cluster API providers "
@@ -96,14 +99,9 @@ async def movable_types(cluster: Cluster) -> tuple[ResourceType, ...]:
         )
     have = {crd["metadata"]["name"] for crd in labelled}
     unlabelled = [obj.key.name for obj in names.objects if obj.key.name not in have and _may_be_metal3(obj.key.name)]
-    extra = await all_of(cluster.get_json(f"{_CRDS}/{name}") for name in sorted(unlabelled))
+    extra = await all_of(cluster.get_json(f"{_CRDS_PATH}/{name}") for name in sorted(unlabelled))
     metal3 = [crd for crd in extra if _group_kind(crd) in rules.METAL3_KINDS]
     return tuple(sorted([*map(_type_of, [*labelled, *metal3]), SECRETS, CONFIG_MAPS]))
-
-
-_CRD_TYPE = ResourceType(
-    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
-)
 
 
 def _may_be_metal3(crd_name: str) -> bool:

@@ -19,6 +19,21 @@ class RestoreStatus(StrEnum):
     NONE = "none"
 
 
+class PausedPolicy(StrEnum):
+    """What to do with Clusters and ClusterClasses that somebody has paused."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+
+
+class ExistingPolicy(StrEnum):
+    """What to do with an object that the target has already under the same kind, namespace and name."""
+
+    REFUSE = "refuse"
+    ADOPT = "adopt"
+    OVERWRITE = "overwrite"
+
+
 class Phase(StrEnum):
     """The phases of a move, in their order; see docs/concepts.md."""
 
@@ -41,12 +56,19 @@ class MoveOptions(_Frozen):
     Attributes:
         namespace: The namespace to move; "" moves all namespaces, None the one of the source's context.
         restore_status: Whose `.status` is restored on the target.
+        paused: What to do with Clusters and ClusterClasses that are paused: refuse, or move them and keep them so.
+        existing: What to do with objects that are on the target already: refuse, adopt them if they are equal, or
+            overwrite them as clusterctl does.
+        leave_behind: Leave objects with an owner that does not move on the source, instead of refusing.
         pause_timeout_s: How long to wait for controllers to confirm the pause, in seconds.
         quiet_s: How long objects whose controllers do not report a pause must not have changed, in seconds.
     """
 
     namespace: str | None = None
     restore_status: RestoreStatus = RestoreStatus.ALL
+    paused: PausedPolicy = PausedPolicy.REFUSE
+    existing: ExistingPolicy = ExistingPolicy.REFUSE
+    leave_behind: bool = False
     pause_timeout_s: Annotated[float, Field(ge=0)] = 120.0
     quiet_s: Annotated[float, Field(ge=0)] = 0.5
 

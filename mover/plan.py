@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from graph.build import build
 from graph.order import Order, creation_order, deletion_order
-from graph.resource import Object
+from graph.resource import Object, ObjectKey
 from graph.selection import Fate, Scope, Selection, select
 from mover.discovery import Inventory
 
@@ -39,8 +39,8 @@ class Plan:
         return self.selection.decisions[obj.uid].fate is Fate.KEEP
 
 
-def make_plan(inventory: Inventory) -> Plan:
-    """Returns the plan for moving what the inventory holds."""
-    scope = Scope(inventory.namespace, inventory.shared_classes)
+def make_plan(inventory: Inventory, left_behind: frozenset[ObjectKey] = frozenset()) -> Plan:
+    """Returns the plan for moving what the inventory holds, without `left_behind` and everything below it."""
+    scope = Scope(inventory.namespace, inventory.shared_classes, left_behind)
     selection = select(build(inventory.objects), scope)
     return Plan(inventory, selection, creation_order(selection), deletion_order(selection))

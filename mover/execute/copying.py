@@ -7,6 +7,7 @@ paused on the source gets the move's own pause at creation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from graph.resource import Object, ResourceType
@@ -31,12 +32,20 @@ class Copier:
         pauses: Pauses that only the copies have, not their sources.
     """
 
-    def __init__(self, target: Cluster, plan: Plan, options: MoveOptions, existing: Mapping[str, str]) -> None:
-        """Starts with `existing`: UID on the source -> UID on the target of what is there already and is used."""
+    def __init__(
+        self,
+        target: Cluster,
+        plan: Plan,
+        options: MoveOptions,
+        used: Mapping[str, str],
+        overwritten: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Starts with what the target has already, by UID on the source: used as it is, or to be overwritten."""
         self._target = target
         self._plan = plan
         self._options = options
-        self.new_uids: dict[str, str] = dict(existing)
+        self._overwritten = overwritten
+        self.new_uids: dict[str, str] = {**used, **overwritten}
         self.created: set[str] = set()
         self.pauses: list[Pause] = []
 
@@ -49,7 +58,10 @@ class Copier:
         order = self._plan.creation
 
         async def work(uid: str) -> None:
-            if uid not in self.new_uids:
+            if uid in self._overwritten:
+                await self.renew(self._plan.object(uid))
+                self.created.add(uid)
+            elif uid not in self.new_uids:
                 await self._copy(self._plan.object(uid))
             done(self._plan.object(uid))
 
@@ -125,6 +137,7 @@ class Copier:
         """Makes the copy of an object equal to it again: it has changed on the source since it was copied."""
         copy = await self._target.get(obj.type, obj.key.namespace, obj.key.name)
         body = transform.target_body(obj, self.new_uids)
+        self._pause_copy(obj, body)
         source = obj.body()
         body["metadata"] |= {"uid": copy.uid, "resourceVersion": copy.resource_version}
         written = await self._target.replace(obj.type, body, manager=MANAGER)

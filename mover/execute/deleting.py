@@ -9,13 +9,13 @@ clusterctl replaces all annotations, deletes, and empties the finalizers last; a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from graph import rules
 from graph.resource import Object, parse_object
 from mover import metal3
-from mover.diff import normalised
+from mover.diff import content
 from mover.errors import BlockedError, ConflictError, NotFoundError
 from mover.execute.copying import Copier
 from mover.execute.ready import run_ready
@@ -24,7 +24,6 @@ from mover.models import MANAGER
 from mover.plan import Plan
 
 _ATTEMPTS = 6
-_NOT_COPIED = ("owners", "managers", "finalizers")
 
 
 class Remover:
@@ -126,16 +125,6 @@ def stripping_patch(obj: Object) -> dict[str, Any]:
 def is_stripped(obj: Object) -> bool:
     """Returns whether an object is ready to be deleted: stripped, and nobody has put a finalizer back."""
     return rules.DELETE_FOR_MOVE_ANNOTATION in obj.annotations and not obj.finalizers
-
-
-def content(obj: Object) -> Mapping[str, Any]:
-    """Returns what counts as an object's content when it is to be removed: spec, data, labels, annotations."""
-    whole = normalised(obj, {})
-    metadata = {name: value for name, value in whole["metadata"].items() if name not in _NOT_COPIED}
-    annotations = dict(metadata.get("annotations") or {})
-    annotations.pop(rules.DELETE_FOR_MOVE_ANNOTATION, None)
-    rest = {name: value for name, value in whole.items() if name != "status"}
-    return {**rest, "metadata": {**metadata, "annotations": annotations}}
 
 
 def _unstripped(found: Object, copied: Object) -> Object:

@@ -19,6 +19,7 @@ from mover.kube import Cluster
 from mover.models import MoveOptions, Phase
 from mover.pause import Pause
 from mover.plan import Plan, make_plan
+from mover.preflight import Findings
 from mover.verify import compare_copies, source_drift
 
 _SETTLING_ROUNDS = 5
@@ -75,19 +76,17 @@ class _Counter:
 async def carry_out(
     source: Cluster,
     target: Cluster,
-    plan: Plan,
+    findings: Findings,
     options: MoveOptions,
-    existing: Mapping[str, str],
     listener: Listener,
 ) -> Outcome:
-    """Moves what `plan` selects; the preflight has accepted it.
+    """Moves what the preflight has accepted.
 
     Args:
         source: Where the objects are.
         target: Where they go.
-        plan: The plan that was shown; it is made anew from the paused source.
+        findings: What the preflight found; its plan is made anew from the paused source.
         options: What was asked for.
-        existing: UID on the source -> UID on the target of objects and owners that are on the target already.
         listener: Told of every step.
 
     Raises:
@@ -98,12 +97,13 @@ async def carry_out(
     clock = _Clock(listener)
     guarded = await deletion_webhooks(source)
     started = time.monotonic()
+    plan = findings.plan
     with clock.phase(Phase.PAUSING, len(plan.selection.moved)):
         pauses = await Pauser(source, plan, options, listener).pause()
-        plan = make_plan(await discover(source, plan.inventory.namespace))
+        plan = await _plan_again(source, plan)
     with clock.phase(Phase.CREATING, len(plan.creation.sequence)):
         await ensure_namespaces(source, target, plan)
-        copier = Copier(target, plan, options, existing)
+        copier = Copier(target, plan, options, findings.used, findings.overwritten)
         await copier.copy_all(clock.counter(Phase.CREATING, "created"))
     with clock.phase(Phase.VERIFYING, len(copier.created)):
         plan = await _settle(source, target, plan, copier, options)
@@ -114,6 +114,12 @@ async def carry_out(
     with clock.phase(Phase.RESUMING, len(pauses_on_target)):
         await resume(target, pauses_on_target, listener)
     return Outcome(plan, len(copier.created), clock.seconds, time.monotonic() - started)
+
+
+async def _plan_again(source: Cluster, plan: Plan) -> Plan:
+    """Returns the same plan made from what is on the source now."""
+    scope = plan.selection.scope
+    return make_plan(await discover(source, scope.namespace), scope.left_behind)
 
 
 async def _settle(source: Cluster, target: Cluster, plan: Plan, copier: Copier, options: MoveOptions) -> Plan:
@@ -134,7 +140,7 @@ async def _settle(source: Cluster, target: Cluster, plan: Plan, copier: Copier, 
                 f"Objects appeared or vanished on the {source.name} cluster while it was paused: {names}",
                 "Find out who creates or deletes them, then move again",
             )
-        plan = make_plan(await discover(source, plan.inventory.namespace))
+        plan = await _plan_again(source, plan)
         copier.follow(plan)
         for obj in drift.changed:
             await copier.renew(plan.object(obj.uid))

@@ -1,0 +1,73 @@
+"""Checks of the two clusters themselves: who they are, and what is installed on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import semver
+
+from graph import rules
+from mover.concurrency import all_of
+from mover.discovery import CRDS, NAMESPACES, Provider, list_providers
+from mover.errors import NotFoundError, Problem
+from mover.kube import Cluster
+from mover.plan import Plan
+
+
+async def check_clusters(source: Cluster, target: Cluster, plan: Plan) -> list[Problem]:
+    """Returns what is wrong with the clusters as source and target of any move."""
+    checks = (
+        _check_identity(source, target),
+        _check_contract(source),
+        _check_contract(target),
+        _check_providers(target, plan),
+    )
+    return [problem for found in await all_of(checks) for problem in found]
+
+
+async def _check_identity(source: Cluster, target: Cluster) -> list[Problem]:
+    one, other = await all_of(cluster.get(NAMESPACES, "", "kube-system") for cluster in (source, target))
+    if one.uid != other.uid:
+        return []
+    what = f"source and target are the same cluster ({source.server}, {target.server})"
+    return [Problem("identity", "target", "cluster", what, "Choose another target with --to-kubeconfig")]
+
+
+async def _check_providers(target: Cluster, plan: Plan) -> list[Problem]:
+    """Every provider of the source is on the target at the same or a newer version (checkTargetProviders)."""
+    there = await list_providers(target)
+    return [problem for provider in plan.inventory.providers if (problem := _provider_problem(provider, there))]
+
+
+def _provider_problem(provider: Provider, there: Iterable[Provider]) -> Problem | None:
+    same = [other for other in there if (other.type, other.name) == (provider.type, provider.name)]
+    subject = f"{provider.type} {provider.name}"
+    remedy = "Install it on the target with: clusterctl init, or: clusterctl upgrade apply"
+    if not same:
+        return Problem("providers", "target", subject, "the provider is not installed", remedy)
+    try:
+        newest = max(_version(other.version) for other in same)
+        if newest >= _version(provider.version):
+            return None
+    except ValueError as error:
+        return Problem("providers", "target", subject, f"its version cannot be compared: {error}", remedy)
+    what = f"the provider is older (v{newest}) than on the source ({provider.version})"
+    return Problem("providers", "target", subject, what, remedy)
+
+
+def _version(text: str) -> semver.Version:
+    return semver.Version.parse(text.removeprefix("v"))
+
+
+async def _check_contract(cluster: Cluster) -> list[Problem]:
+    """The cluster's CAPI serves the contract this mover was written for (inventory.go, CheckCAPIContract)."""
+    try:
+        crd = await cluster.get(CRDS, "", rules.CLUSTERS_CRD)
+    except NotFoundError:
+        what, remedy = "Cluster API is not installed", "Install it with: clusterctl init"
+        return [Problem("contract", cluster.name, rules.CLUSTERS_CRD, what, remedy)]
+    if rules.CONTRACT_LABEL in crd.labels:
+        return []
+    what = f"this version of Cluster API does not serve the contract {rules.CONTRACT_LABEL.rpartition('/')[2]}"
+    remedy = "Upgrade it with: clusterctl upgrade apply"
+    return [Problem("contract", cluster.name, rules.CLUSTERS_CRD, what, remedy)]

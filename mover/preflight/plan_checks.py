@@ -1,0 +1,83 @@
+"""Checks that need only the plan: what the source's objects themselves say. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from graph import rules
+from graph.selection import Fate
+from mover.errors import Problem
+from mover.models import MoveOptions, PausedPolicy
+from mover.pause import is_paused
+from mover.plan import Plan
+
+
+def check_plan(plan: Plan, options: MoveOptions) -> list[Problem]:
+    """Returns all that the objects themselves say against the move."""
+    paused = check_not_paused(plan) if options.paused is PausedPolicy.REFUSE else []
+    return [*check_provisioned(plan), *paused, *check_not_deleting(plan), *check_left_dependents(plan)]
+
+
+def check_provisioned(plan: Plan) -> list[Problem]:
+    """Clusters have their infrastructure and control plane, Machines their node (checkProvisioningCompleted)."""
+    problems = []
+    for obj in plan.selection.selected:
+        why = None
+        if obj.type.group_kind == rules.CLUSTER:
+            why = _cluster_unprovisioned(obj.body())
+        elif obj.type.group_kind == rules.MACHINE and not _has_node(obj.body()):
+            why = "its node is still being provisioned (status.nodeRef is empty)"
+        if why:
+            remedy = "Wait until it is provisioned: clusterctl describe cluster, then move again"
+            problems.append(Problem("provisioned", "source", str(obj.key), why, remedy))
+    return problems
+
+
+def _cluster_unprovisioned(cluster: Mapping[str, Any]) -> str | None:
+    spec, status = cluster.get("spec") or {}, cluster.get("status") or {}
+    initialization = status.get("initialization") or {}
+    if not (initialization.get("infrastructureProvisioned") or status.get("infrastructureReady")):
+        return "its infrastructure is still being provisioned"
+    conditions = {found.get("type"): found.get("status") for found in status.get("conditions") or ()}
+    if conditions.get("ControlPlaneInitialized") != "True":
+        return "its control plane is not initialized yet (condition ControlPlaneInitialized)"
+    ready = initialization.get("controlPlaneInitialized") or status.get("controlPlaneReady")
+    if spec.get("controlPlaneRef") and not ready:
+        return "its control plane is not initialized yet (status.initialization.controlPlaneInitialized)"
+    return None
+
+
+def _has_node(machine: Mapping[str, Any]) -> bool:
+    return bool(((machine.get("status") or {}).get("nodeRef") or {}).get("name"))
+
+
+def check_not_paused(plan: Plan) -> list[Problem]:
+    """No Cluster and no ClusterClass is paused (checkClustersNotPaused, checkClusterClassesNotPaused)."""
+    kinds = (rules.CLUSTER, rules.CLUSTER_CLASS)
+    paused = [obj for obj in plan.selection.selected if obj.type.group_kind in kinds and is_paused(obj)]
+    what = "it is paused: somebody works on it, or an earlier move was broken off"
+    remedy = "Find out who paused it, resume it (spec.paused, annotation cluster.x-k8s.io/paused), then move again"
+    return [Problem("paused", "source", str(obj.key), what, remedy) for obj in paused]
+
+
+def check_not_deleting(plan: Plan) -> list[Problem]:
+    """Nothing that moves is being deleted: its copy would live on."""
+    what, remedy = "it is being deleted", "Wait until it is gone, then move again"
+    dying = [obj for obj in plan.selection.moved if obj.deleting]
+    return [Problem("deleting", "source", str(obj.key), what, remedy) for obj in dying]
+
+
+def check_left_dependents(plan: Plan) -> list[Problem]:
+    """Nothing stays behind that the garbage collector would delete once all its owners have moved away."""
+    selection = plan.selection
+    problems = []
+    for obj in selection.left:
+        fates = [selection.decisions[owner.uid].fate for owner in obj.owners if owner.uid in selection.decisions]
+        if fates and len(fates) == len(obj.owners) and all(fate is Fate.MOVE for fate in fates):
+            what = (
+                f"it stays, but the garbage collector deletes it once {obj.owners[0].kind} {obj.owners[0].name} moved"
+            )
+            remedy = f"Label it {rules.MOVE_LABEL} to take it along, or take its owner references off"
+            problems.append(Problem("left-dependents", "source", str(obj.key), what, remedy))
+    return problems
