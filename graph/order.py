@@ -44,6 +44,20 @@ class Order:
     waits_for: Mapping[str, tuple[str, ...]]
     late_owners: Mapping[str, tuple[str, ...]]
 
+    def backwards(self) -> Order:
+        """Returns the opposite order: what came last comes first and is waited for."""
+        waits: dict[str, list[str]] = {uid: [] for uid in self.sequence}
+        for uid in self.sequence:
+            for other in self.waits_for.get(uid, ()):
+                waits[other].append(uid)
+        return Order(self.sequence[::-1], {uid: tuple(others) for uid, others in waits.items()}, {})
+
+    def only(self, uids: Collection[str]) -> Order:
+        """Returns the order of some of the objects; what the others waited for is not kept up."""
+        kept = frozenset(uids)
+        waits = {uid: tuple(other for other in self.waits_for.get(uid, ()) if other in kept) for uid in kept}
+        return Order(tuple(uid for uid in self.sequence if uid in kept), waits, {})
+
 
 def creation_order(selection: Selection) -> Order:
     """Returns the order in which the selected objects are created: after their owners, hard and soft.

@@ -197,9 +197,12 @@ PAUSE_NOT_AWAITED_KINDS: Final[frozenset[GroupKind]] = frozenset({METAL3_CLUSTER
 """Of those, the kinds that must not be waited for: CAPM3 does not reconcile a Metal3Cluster when its Cluster
 is paused, so its condition may stay False for ever."""
 
-OWN_PAUSE_KINDS: Final[frozenset[GroupKind]] = frozenset({METAL3_DATA_TEMPLATE, IP_POOL, IP_CLAIM})
+OWN_PAUSE_KINDS: Final[frozenset[GroupKind]] = frozenset(
+    {METAL3_DATA_TEMPLATE, IP_POOL, IP_CLAIM, CLUSTER_RESOURCE_SET}
+)
 """Kinds that can ignore the pause of a Cluster and so get a `PAUSED_ANNOTATION` of the move's own (an IPPool
-without `spec.clusterName` belongs to no Cluster)."""
+without `spec.clusterName` belongs to no Cluster; a ClusterResourceSet looks only at its own annotation,
+clusterresourceset_controller.go)."""
 
 # --- What is deleted when -------------------------------------------------------------------------
 

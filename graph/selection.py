@@ -41,6 +41,7 @@ class Rule(StrEnum):
     CLASS_USED_OUTSIDE_NAMESPACE = "class-used-outside-namespace"
     NOT_IN_HIERARCHY = "not-in-hierarchy"
     OUTSIDE_NAMESPACE = "outside-namespace"
+    RECORDED = "recorded"
     LEFT_BEHIND = "left-behind"
     BELOW_LEFT_BEHIND = "below-left-behind"
 
@@ -71,11 +72,14 @@ class Scope:
         namespace: The namespace that is moved; "" for all.
         shared_classes: ClusterClasses of this namespace that Clusters of other namespaces use.
         left_behind: Objects that stay although the rules would move them, with everything below them.
+        exactly: UIDs of the objects that move, and no others, whatever the rules say: those of a move that is
+            resumed when some owners have gone already; None to go by the rules.
     """
 
     namespace: str = ""
     shared_classes: frozenset[ObjectKey] = frozenset()
     left_behind: frozenset[ObjectKey] = frozenset()
+    exactly: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -216,6 +220,10 @@ def _path(graph: ObjectGraph, walk: _Walk, uid: str) -> tuple[ObjectKey, ...]:
 
 
 def _decide(obj: Object, graph: ObjectGraph, scope: Scope, walks: _Walks) -> Decision:
+    if scope.exactly is not None:
+        if obj.uid in scope.exactly:
+            return Decision(Fate.MOVE, Rule.RECORDED, "It is part of the move that is resumed.")
+        return Decision(Fate.LEAVE, Rule.RECORDED, "It is not part of the move that is resumed.")
     path = _path(graph, walks.hierarchy, obj.uid) if obj.uid in walks.hierarchy else ()
     chosen = _chosen(obj, path)
     if chosen is None:

@@ -1,23 +1,28 @@
-"""What the library offers: plan and move, as coroutines and as plain functions that run them."""
+"""What the library offers: plan and move, as coroutines."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from graph.resource import Object
+from mover.concurrency import all_of
+from mover.diff import compare
 from mover.discovery import discover
-from mover.errors import RefusedError
-from mover.events import Listener, PhaseEnded, PhaseStarted, ignore
-from mover.execute.move import Outcome, carry_out
+from mover.errors import Difference, RefusedError, UsageError
+from mover.events import Listener, Noted, ignore
+from mover.execute.clock import Clock
+from mover.execute.forward import Outcome
+from mover.execute.journal import find, list_records
+from mover.execute.run import Clusters, go_on, start, undo
 from mover.kube import Cluster, connect
 from mover.models import KindCount, LeftObject, MoveOptions, MoveReport, Phase
-from mover.plan import Plan, make_plan
+from mover.plan import Mutator, Plan, Rules, make_plan
 from mover.preflight import check_move
+from mover.record import Record
 
 DEFAULT_NAMESPACE = "default"
 
@@ -35,11 +40,6 @@ class ClusterRef:
     context: str | None = None
 
 
-def plan(source: ClusterRef, options: MoveOptions | None = None) -> Plan:
-    """Returns what a move from `source` would do; reads only. See `plan_async`."""
-    return asyncio.run(plan_async(source, options))
-
-
 async def plan_async(source: ClusterRef, options: MoveOptions | None = None) -> Plan:
     """Returns what a move from `source` would do; reads only.
 
@@ -52,46 +52,129 @@ async def plan_async(source: ClusterRef, options: MoveOptions | None = None) -> 
         return make_plan(await discover(cluster, _namespace(cluster, options)))
 
 
-def move(
-    source: ClusterRef, target: ClusterRef, options: MoveOptions | None = None, listener: Listener = ignore
-) -> MoveReport:
-    """Moves objects from `source` to `target`. See `move_async`."""
-    return asyncio.run(move_async(source, target, options, listener))
-
-
 async def move_async(
-    source: ClusterRef, target: ClusterRef, options: MoveOptions | None = None, listener: Listener = ignore
+    source: ClusterRef,
+    target: ClusterRef,
+    options: MoveOptions | None = None,
+    listener: Listener = ignore,
+    mutators: Sequence[Mutator] = (),
 ) -> MoveReport:
     """Moves objects from `source` to `target` and returns what was done.
+
+    A move of the same objects that was interrupted is finished: the record in the clusters knows its phase.
 
     Args:
         source: Where the objects are.
         target: Where they go.
-        options: What to move, and how.
+        options: What to move, and how; those of the record if an interrupted move is finished.
         listener: Told of every step, in the event loop's thread.
+        mutators: Applied to every body before it is created; a resumed move must be given the same ones.
 
     Raises:
         UsageError: A kubeconfig, context or namespace is not there; nothing was read or changed.
         RefusedError: The preflight found problems; nothing was changed.
-        VerificationError: The copies differ from their sources; nothing was deleted.
-        StoppedError: The move could not go on.
-        ApiError: A cluster refused a request or could not be reached.
+        RolledBackError: The move failed and was undone.
+        InterruptedMoveError: The move failed and can be resumed.
+        ApiError: A cluster refused a request or could not be reached before anything was changed.
     """
     options = options or MoveOptions()
+    async with _connected(source, target) as clusters:
+        scope = _namespace(clusters.source, options)
+        record = (await find(clusters.source, clusters.target, scope)).newest
+        if record is not None and record.is_rolling_back:
+            listener(Noted(f"A rollback of the move {record.id} was interrupted; it is finished first"))
+            await undo(clusters, record, mutators, listener)
+            record = None
+        if record is not None:
+            return await _go_on(clusters, record, mutators, listener)
+        return await _start(clusters, scope, options, mutators, listener)
+
+
+async def resume_async(
+    source: ClusterRef,
+    target: ClusterRef,
+    namespace: str | None = None,
+    listener: Listener = ignore,
+    mutators: Sequence[Mutator] = (),
+) -> MoveReport:
+    """Finishes an interrupted move and returns what was done; see `move_async`.
+
+    Raises:
+        UsageError: No move of that namespace is under way.
+    """
+    async with _connected(source, target) as clusters:
+        record = await _record_of(clusters, namespace)
+        return await _go_on(clusters, record, mutators, listener)
+
+
+async def rollback_async(
+    source: ClusterRef,
+    target: ClusterRef,
+    namespace: str | None = None,
+    listener: Listener = ignore,
+    mutators: Sequence[Mutator] = (),
+) -> None:
+    """Undoes an interrupted move: the copies leave the target, the source is as it was.
+
+    Raises:
+        UsageError: No move of that namespace is under way.
+        StoppedError: It is past its commit point, or the target cannot be reached.
+    """
+    async with _connected(source, target) as clusters:
+        await undo(clusters, await _record_of(clusters, namespace), mutators, listener)
+
+
+async def status_async(cluster: ClusterRef) -> tuple[Record, ...]:
+    """Returns the moves that a cluster takes part in, as source or target."""
+    async with await connect("source", cluster.kubeconfig, cluster.context) as connected:
+        return await list_records(connected)
+
+
+async def diff_async(one: ClusterRef, other: ClusterRef, namespace: str | None = None) -> list[Difference]:
+    """Returns where the movable objects of two clusters differ."""
+    async with _connected(one, other) as clusters:
+        scope = _namespace(clusters.source, MoveOptions(namespace=namespace))
+        plans = await all_of(_plan(cluster, scope) for cluster in (clusters.source, clusters.target))
+        return compare(plans[0].selection.selected, plans[1].selection.selected)
+
+
+async def _plan(cluster: Cluster, scope: str) -> Plan:
+    return make_plan(await discover(cluster, scope))
+
+
+@asynccontextmanager
+async def _connected(source: ClusterRef, target: ClusterRef) -> AsyncIterator[Clusters]:
     async with AsyncExitStack() as stack:
         origin = await stack.enter_async_context(await connect("source", source.kubeconfig, source.context))
         goal = await stack.enter_async_context(await connect("target", target.kubeconfig, target.context))
-        listener(PhaseStarted(Phase.PREFLIGHT))
-        clock = asyncio.get_running_loop()
-        started = clock.time()
-        plan = make_plan(await discover(origin, _namespace(origin, options)))
-        findings = await check_move(origin, goal, plan, options)
+        yield Clusters(origin, goal)
+
+
+async def _record_of(clusters: Clusters, namespace: str | None) -> Record:
+    scope = _namespace(clusters.source, MoveOptions(namespace=namespace))
+    record = (await find(clusters.source, clusters.target, scope)).newest
+    if record is None:
+        what = f"the namespace {scope}" if scope else "all namespaces"
+        raise UsageError(f"No move of {what} is under way", "See: capi-mover status")
+    return record
+
+
+async def _start(
+    clusters: Clusters, scope: str, options: MoveOptions, mutators: Sequence[Mutator], listener: Listener
+) -> MoveReport:
+    clock = Clock(listener)
+    with clock.phase(Phase.PREFLIGHT):
+        plan = make_plan(await discover(clusters.source, scope), Rules(mutators=tuple(mutators)))
+        findings = await check_move(clusters.source, clusters.target, plan, options)
         if findings.problems:
             raise RefusedError(findings.problems)
-        seconds = clock.time() - started
-        listener(PhaseEnded(Phase.PREFLIGHT, seconds))
-        outcome = await carry_out(origin, goal, findings, options, listener)
-        return _report(origin, goal, outcome, seconds)
+    outcome = await start(clusters, findings, options, listener)
+    return _report(clusters, outcome, clock.seconds)
+
+
+async def _go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator], listener: Listener) -> MoveReport:
+    listener(Noted(f"The move {record.id} was interrupted in the phase {record.phase}; it is finished now"))
+    return _report(clusters, await go_on(clusters, record, mutators, listener), {})
 
 
 def _namespace(source: Cluster, options: MoveOptions) -> str:
@@ -101,7 +184,8 @@ def _namespace(source: Cluster, options: MoveOptions) -> str:
     return options.namespace
 
 
-def _report(source: Cluster, target: Cluster, outcome: Outcome, preflight_s: float) -> MoveReport:
+def _report(clusters: Clusters, outcome: Outcome, before: Mapping[Phase, float]) -> MoveReport:
+    source, target = clusters.source, clusters.target
     selection = outcome.plan.selection
     scope = selection.scope.namespace
     return MoveReport(
@@ -115,7 +199,7 @@ def _report(source: Cluster, target: Cluster, outcome: Outcome, preflight_s: flo
             for obj in selection.left
             if not scope or obj.key.namespace in (scope, "")
         ),
-        seconds={Phase.PREFLIGHT: preflight_s, **outcome.seconds},
+        seconds={**before, **outcome.seconds},
         paused_s=outcome.paused_s,
         calls=dict(sorted((source.link.calls + target.link.calls).items())),
         retries=source.link.retries + target.link.retries,

@@ -5,14 +5,16 @@ Flags of `move` are those of `clusterctl move`, so that one can stand in for the
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from mover.models import MoveReport
     from mover.plan import Plan
     from mover.report import View
+
+T = TypeVar("T")
 
 app = typer.Typer(
     name="capi-mover",
@@ -70,7 +74,13 @@ ToKubeconfigContext = Annotated[
 ]
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", help="Namespace to move; default: that of the source's context."),
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Namespace to move; default: that of the source's context.",
+        # `-n=ns` is what clusterctl takes as well.
+        callback=lambda value: value.removeprefix("=") if value else value,
+    ),
 ]
 Verbosity = Annotated[
     int, typer.Option("-v", "--v", min=0, help="How much to tell: 1 each object, 3 retries, 5 everything.")
@@ -140,12 +150,24 @@ def move(
             pause_timeout_s=pause_timeout,
         )
         if dry_run:
-            _show_plan(console, api.plan(source, options))
+            _show_plan(console, _run(api.plan_async(source, options)))
         else:
             target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
             with _view(console, verbosity) as view:
-                report = api.move(source, target, options, view)
+                report = _run(api.move_async(source, target, options, view))
             _print_all(console, summary_of(report))
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine; SIGTERM stops it as the first Ctrl-C does: at a safe point."""
+
+    async def stoppable() -> T:
+        task = asyncio.current_task()
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await coroutine
+
+    return asyncio.run(stoppable())
 
 
 def _existing_policy(*, adopt: bool, overwrite: bool) -> ExistingPolicy:

@@ -16,6 +16,7 @@ import orjson
 from graph import rules
 from graph.resource import Object, ObjectKey
 from mover.errors import Difference
+from mover.transform import STATUS_PARTS
 
 _SERVER_FIELDS = (
     "uid",
@@ -30,7 +31,8 @@ _SERVER_FIELDS = (
 _OF_THE_CLUSTER = ("owners", "managers", "finalizers")
 _SHOWN = 120
 _UID_KEY = re.compile(r'^k:\{"uid":"(?P<uid>[^"]+)"\}$')
-_SECRET_FIELDS = ("data", "stringData")
+# kubectl's last-applied-configuration, an annotation, holds the data once more.
+_SECRET_FIELDS = ("data", "stringData", "metadata.annotations")
 
 Names = Mapping[str, ObjectKey]
 """UID -> key of the object that has it, on one cluster."""
@@ -104,31 +106,31 @@ def _named_key(key: str, names: Names) -> str:
     return f"k:{names.get(match['uid'], 'unknown')}" if match else key
 
 
-def _with_currency(status: Mapping[str, Any], generation: int) -> dict[str, Any]:
+def _with_currency(status: Any, generation: int) -> Any:
     """Returns the status with each observedGeneration replaced by whether it is the newest; left out if it is not."""
-    result = dict(status)
+    if isinstance(status, list):
+        return [_with_currency(entry, generation) for entry in status]
+    if not isinstance(status, dict):
+        return status
+    result = {
+        name: _with_currency(value, generation) if name in STATUS_PARTS else value for name, value in status.items()
+    }
     observed = result.pop("observedGeneration", None)
     if isinstance(observed, int) and observed >= generation:
         result["observedGeneration"] = "the newest"
-    if isinstance(result.get("conditions"), list):
-        result["conditions"] = [
-            _with_currency(condition, generation) if isinstance(condition, dict) else condition
-            for condition in result["conditions"]
-        ]
     return result
 
 
 def differences(key: ObjectKey, source: Mapping[str, Any], target: Mapping[str, Any]) -> list[Difference]:
     """Returns every field in which two normalised objects of that key differ, by path; no Secret's data is shown."""
-    hidden = _SECRET_FIELDS if key.kind == "Secret" and not key.group else ()
-    return [
-        Difference(
-            str(key),
-            path,
-            *(("(hidden)", "(hidden)") if path.split(".")[0] in hidden else (_show(a), _show(b))),
+    is_secret = (key.group, key.kind) == rules.SECRET
+    found = []
+    for path, one, other in _walk("", source, target):
+        shown = (
+            ("(hidden)", "(hidden)") if is_secret and path.startswith(_SECRET_FIELDS) else (_show(one), _show(other))
         )
-        for path, a, b in _walk("", source, target)
-    ]
+        found.append(Difference(str(key), path, *shown))
+    return found
 
 
 _MISSING = object()
@@ -151,3 +153,21 @@ def _show(value: Any) -> str:
         return ""
     text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def compare(one: Sequence[Object], other: Sequence[Object]) -> list[Difference]:
+    """Returns every difference between two sets of objects, in key order; "source" is `one`, "target" is `other`.
+
+    Args:
+        one: Objects of one cluster or directory, with all the owners they refer to.
+        other: The same of another.
+    """
+    names = names_of(one), names_of(other)
+    left, right = {obj.key: obj for obj in one}, {obj.key: obj for obj in other}
+    found: list[Difference] = []
+    for key in sorted({*left, *right}):
+        if key not in left or key not in right:
+            found.append(Difference(str(key), "", "there" if key in left else "", "there" if key in right else ""))
+        else:
+            found += differences(key, normalised(left[key], names[0]), normalised(right[key], names[1]))
+    return found

@@ -269,6 +269,12 @@ def find_type(types: Iterable[ResourceType], group_kind: tuple[str, str]) -> Res
     return next((resource for resource in types if resource.group_kind == group_kind), None)
 
 
+def is_guarded(resource: ResourceType, guarded: frozenset[tuple[str, str]]) -> bool:
+    """Returns whether the deletion of a type passes one of the webhooks that `deletion_webhooks` found."""
+    plurals = {"*", "*/*", resource.plural, f"{resource.plural}/*"}
+    return any(group in ("*", resource.group) and plural in plurals for group, plural in guarded)
+
+
 async def deletion_webhooks(cluster: Cluster) -> frozenset[tuple[str, str]]:
     """Returns the (group, plural) of types whose deletion passes an admission webhook; ("*", "*") for all types.
 

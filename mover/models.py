@@ -19,6 +19,13 @@ class RestoreStatus(StrEnum):
     NONE = "none"
 
 
+class OnFailure(StrEnum):
+    """What becomes of a move that fails before anything was deleted."""
+
+    ROLLBACK = "rollback"
+    KEEP = "keep"
+
+
 class PausedPolicy(StrEnum):
     """What to do with Clusters and ClusterClasses that somebody has paused."""
 
@@ -38,11 +45,13 @@ class Phase(StrEnum):
     """The phases of a move, in their order; see docs/concepts.md."""
 
     PREFLIGHT = "preflight"
+    CLAIMED = "claimed"
     PAUSING = "pausing"
     CREATING = "creating"
     VERIFYING = "verifying"
     DELETING = "deleting"
     RESUMING = "resuming"
+    ROLLING_BACK = "rolling-back"
     DONE = "done"
 
 
@@ -60,7 +69,10 @@ class MoveOptions(_Frozen):
         existing: What to do with objects that are on the target already: refuse, adopt them if they are equal, or
             overwrite them as clusterctl does.
         leave_behind: Leave objects with an owner that does not move on the source, instead of refusing.
+        on_failure: What becomes of a move that fails before anything was deleted: undo it, or keep it for a resume.
+        to_namespace: The namespace on the target; None for the same one.
         pause_timeout_s: How long to wait for controllers to confirm the pause, in seconds.
+        timeout_s: When to give up altogether, in seconds; 0 for never.
         quiet_s: How long objects whose controllers do not report a pause must not have changed, in seconds.
     """
 
@@ -69,7 +81,10 @@ class MoveOptions(_Frozen):
     paused: PausedPolicy = PausedPolicy.REFUSE
     existing: ExistingPolicy = ExistingPolicy.REFUSE
     leave_behind: bool = False
+    on_failure: OnFailure = OnFailure.ROLLBACK
+    to_namespace: str | None = None
     pause_timeout_s: Annotated[float, Field(ge=0)] = 120.0
+    timeout_s: Annotated[float, Field(ge=0)] = 0.0
     quiet_s: Annotated[float, Field(ge=0)] = 0.5
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from graph import rules
-from graph.resource import Object, ObjectKey, ResourceType
+from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from mover import metal3
 from mover.models import MANAGER
 
@@ -16,19 +16,28 @@ PAUSED_FIELD: Final = "spec.paused"
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One pause that the move has set.
+    """One pause that the move sets, or the saved status that it gives to a host.
 
     Attributes:
         resource: Type of the paused object.
         key: The paused object.
         field: "spec.paused", or the name of the annotation.
-        before: The value that `spec.paused` had; None if it was not there, as always for annotations.
+        before: The value that the field had; None if it was not there.
     """
 
     resource: ResourceType
     key: ObjectKey
     field: str
-    before: bool | None = None
+    before: bool | str | None = None
+
+    @property
+    def is_pause(self) -> bool:
+        """Returns False for a saved status: it stays on the copy until the host's operator has read it."""
+        return self.field != rules.HOST_STATUS_ANNOTATION
+
+    def on(self, key: ObjectKey) -> Pause:
+        """Returns the same pause of another object."""
+        return replace(self, key=key)
 
 
 def is_paused(obj: Object) -> bool:
@@ -57,11 +66,35 @@ def pause_patch(pause: Pause) -> dict[str, Any]:
     return {"metadata": {"annotations": {pause.field: MANAGER}}}
 
 
+def with_pause(obj: Object, pause: Pause) -> Object:
+    """Returns the object with a pause of the move set."""
+    body = obj.body()
+    if pause.field == PAUSED_FIELD:
+        body["spec"] = {**(body.get("spec") or {}), "paused": True}
+    else:
+        annotations = body["metadata"].get("annotations") or {}
+        body["metadata"]["annotations"] = {**annotations, pause.field: MANAGER}
+    return parse_object(obj.type, body)
+
+
 def resume_patch(pause: Pause) -> dict[str, Any]:
     """Returns the merge patch that takes a pause off and leaves the field as it was."""
     if pause.field == PAUSED_FIELD:
         return {"spec": {"paused": pause.before}}
-    return {"metadata": {"annotations": {pause.field: None}}}
+    return {"metadata": {"annotations": {pause.field: pause.before}}}
+
+
+def fences_of(host: Object) -> tuple[Pause, ...]:
+    """Returns what the move sets on a host: a pause if it has none, a saved status if it has no current one."""
+    patch = metal3.fence_patch(host)
+    names = patch["metadata"]["annotations"] if patch else {}
+    return tuple(Pause(host.type, host.key, name, host.annotations.get(name)) for name in sorted(names))
+
+
+def united(known: Iterable[Pause], new: Iterable[Pause]) -> tuple[Pause, ...]:
+    """Returns all pauses in key order, each field once; what is known already knows best how it was before."""
+    pauses = {(pause.key, pause.field): pause for pause in (*new, *known)}
+    return tuple(pause for _, pause in sorted(pauses.items()))
 
 
 def unready(obj: Object) -> str | None:

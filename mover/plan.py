@@ -5,13 +5,35 @@ Pure, and the same for the same inventory: the dry run shows exactly what a move
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from graph.build import build
+from graph.build import DuplicateObjectError, DuplicateUIDError, build
 from graph.order import Order, creation_order, deletion_order
-from graph.resource import Object, ObjectKey
+from graph.resource import Object, ObjectKey, parse_object
 from graph.selection import Fate, Scope, Selection, select
 from mover.discovery import Inventory
+from mover.errors import StoppedError
+from mover.pause import Pause, pause_of, with_pause
+
+Mutator = Callable[[dict[str, Any]], dict[str, Any]]
+"""Body on the source -> body on the target; pure. Only labels, annotations, spec, data and the namespace may change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a plan is made by, beside the inventory.
+
+    Attributes:
+        left_behind: Objects that stay although they would move, with everything below them.
+        exactly: UIDs of the objects that move, whatever their owners; None to go by clusterctl's rules.
+        mutators: Applied in their order to every body before it is created on the target.
+    """
+
+    left_behind: frozenset[ObjectKey] = frozenset()
+    exactly: frozenset[str] | None = None
+    mutators: tuple[Mutator, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +42,14 @@ class Plan:
 
     Attributes:
         inventory: What the plan was made from.
+        rules: What it was made by.
         selection: Every object's fate with its reason.
         creation: The order of creation on the target.
         deletion: The order of deletion on the source.
     """
 
     inventory: Inventory
+    rules: Rules
     selection: Selection
     creation: Order
     deletion: Order
@@ -38,9 +62,50 @@ class Plan:
         """Returns whether the object stays on the source, too."""
         return self.selection.decisions[obj.uid].fate is Fate.KEEP
 
+    def mutated(self, obj: Object) -> Object:
+        """Returns the object as the target shall have it in the end, but for owners and server fields."""
+        if not self.rules.mutators:
+            return obj
+        body = obj.body()
+        for mutate in self.rules.mutators:
+            body = mutate(body)
+        return parse_object(obj.type, body)
 
-def make_plan(inventory: Inventory, left_behind: frozenset[ObjectKey] = frozenset()) -> Plan:
-    """Returns the plan for moving what the inventory holds, without `left_behind` and everything below it."""
-    scope = Scope(inventory.namespace, inventory.shared_classes, left_behind)
-    selection = select(build(inventory.objects), scope)
-    return Plan(inventory, selection, creation_order(selection), deletion_order(selection))
+    def image(self, obj: Object) -> Object:
+        """Returns the object as its copy shall be until the target is resumed: mutated, and paused in any case.
+
+        What moves was paused on the source; but a pause may have been stripped there since, and what is kept was
+        never paused there.
+        """
+        image = self.mutated(obj)
+        pause = pause_of(image)
+        return image if pause is None else with_pause(image, pause)
+
+    def images(self) -> tuple[Object, ...]:
+        """Returns the images of all that is created on the target, in the key order of their originals."""
+        return tuple(self.image(obj) for obj in self.selection.selected)
+
+    def image_of_pause(self, pause: Pause) -> Pause:
+        """Returns the pause of the copy that belongs to a pause of the original."""
+        obj = self.selection.graph.by_key(pause.key)
+        return pause if obj is None else pause.on(self.image(obj).key)
+
+    def copy_pauses(self) -> tuple[Pause, ...]:
+        """Returns the pauses that only the copies have, not their originals in the snapshot."""
+        pauses = (pause_of(self.mutated(obj)) for obj in self.selection.selected)
+        return tuple(pause for pause in pauses if pause is not None)
+
+
+def make_plan(inventory: Inventory, rules: Rules | None = None) -> Plan:
+    """Returns the plan for moving what the inventory holds.
+
+    Raises:
+        StoppedError: Two objects of the inventory cannot have been there at the same time.
+    """
+    rules = rules or Rules()
+    scope = Scope(inventory.namespace, inventory.shared_classes, rules.left_behind, rules.exactly)
+    try:
+        selection = select(build(inventory.objects), scope)
+    except (DuplicateObjectError, DuplicateUIDError) as error:
+        raise StoppedError(f"An object was replaced while the cluster was read: {error}", "Try again") from error
+    return Plan(inventory, rules, selection, creation_order(selection), deletion_order(selection))

@@ -24,6 +24,8 @@ _TITLES = {
     Phase.VERIFYING: "Verifying the copies",
     Phase.DELETING: "Deleting from the source",
     Phase.RESUMING: "Resuming the target",
+    Phase.CLAIMED: "Claiming both clusters",
+    Phase.ROLLING_BACK: "Rolling back",
     Phase.DONE: "Done",
 }
 _SHOWN_WAITS = 1
@@ -128,8 +130,8 @@ class BarView:
             case Waiting(subjects):
                 note = "waiting for " + _waits(subjects) if subjects else ""
                 self._progress.update(self._tasks[self._current], note=note)
-            case Noted(_):
-                self._print(event)
+            case Noted(text):
+                self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _end(self, task_id: TaskID) -> None:
         task = next(task for task in self._progress.tasks if task.id == task_id)

@@ -63,22 +63,27 @@ def _reference(owner: OwnerRef, uid: str) -> dict[str, Any]:
     }
 
 
+STATUS_PARTS = ("conditions", "v1beta2", "deprecated", "v1beta1")
+"""Where in a status an observedGeneration may be, beside the top: in conditions, of each version of the contract."""
+
+
 def target_status(status: Any, source_generation: int, target_generation: int) -> Any:
     """Returns the status with every `observedGeneration` made true for the copy.
 
     A copy's generation starts at 1. What had seen the source's newest generation has seen the copy's; what lagged
     behind has seen none yet, and the field is left out.
     """
+    if isinstance(status, list):
+        return [target_status(entry, source_generation, target_generation) for entry in status]
     if not isinstance(status, dict):
         return status
-    restored = dict(status)
+    restored = {
+        name: target_status(value, source_generation, target_generation) if name in STATUS_PARTS else value
+        for name, value in status.items()
+    }
     observed = restored.pop("observedGeneration", None)
     if isinstance(observed, int) and observed >= source_generation:
         restored["observedGeneration"] = target_generation
-    if isinstance(status.get("conditions"), list):
-        restored["conditions"] = [
-            target_status(condition, source_generation, target_generation) for condition in status["conditions"]
-        ]
     return restored
 
 

@@ -33,35 +33,53 @@ class Drift:
     vanished: tuple[Object, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Which copies a move has made.
+
+    Attributes:
+        created: UIDs on the source of the objects whose copies the move made; what was there before is not in it.
+        new_uids: UID on the source -> UID on the target, of copies and of owners found there.
+    """
+
+    created: frozenset[str]
+    new_uids: Mapping[str, str]
+
+
 async def compare_copies(
-    target: Cluster, plan: Plan, created: Iterable[str], restore_status: RestoreStatus
-) -> list[Difference]:
-    """Returns the differences between the snapshot and the copies on the target.
+    target: Cluster, plan: Plan, made: Made, restore_status: RestoreStatus
+) -> dict[str, list[Difference]]:
+    """Returns the differences between the snapshot and the copies on the target, by UID on the source.
 
     Args:
         target: The target cluster.
         plan: The plan with the snapshot that was copied.
-        created: UIDs (of the source) of the objects that the move created; what was there before is not compared.
+        made: The copies; only those that the move created are compared.
         restore_status: Whose status must be equal, too.
     """
-    copies = await read_objects(target, plan.selection.selected)
+    images = {obj.uid: plan.image(obj) for obj in plan.selection.selected}
+    copies = await read_objects(target, tuple(images.values()))
     by_key = {obj.key: obj for obj in copies}
     graph = plan.selection.graph
     outside = {uid: owner.key for uid, owner in graph.virtual.items()}
-    source_names = {**names_of(tuple(graph.objects.values())), **outside}
-    target_names = names_of(copies)
-    found: list[Difference] = []
-    for uid in sorted(created, key=lambda uid: plan.object(uid).key):
-        obj = plan.object(uid)
+    source_names = {**names_of((*graph.objects.values(), *images.values())), **outside}
+    owners = {new: source_names[old] for old, new in made.new_uids.items() if old in source_names}
+    target_names = {**owners, **names_of(copies)}
+    found: dict[str, list[Difference]] = {}
+    for obj in sorted((images[uid] for uid in made.created), key=lambda obj: obj.key):
         copy = by_key.get(obj.key)
         if copy is None:
-            found.append(Difference(str(obj.key), "", "there", ""))
+            found[obj.uid] = [Difference(str(obj.key), "", "there", "")]
             continue
         want, have = normalised(obj, source_names), normalised(copy, target_names)
         if not status_is_restored(obj, restore_status):
             want.pop("status", None)
             have.pop("status", None)
-        found += differences(obj.key, want, have)
+        if not want["metadata"]["managers"]:
+            # Somebody has cleared the original's managers; a server does not let a copy be without.
+            have["metadata"]["managers"] = {}
+        if different := differences(obj.key, want, have):
+            found[obj.uid] = different
     return found
 
 

@@ -6,21 +6,31 @@ paused on the source gets the move's own pause at creation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from graph.resource import Object, ResourceType
-from mover import metal3, transform
+from graph.resource import Object, ObjectKey, ResourceType
+from mover import transform
 from mover.discovery import NAMESPACES
 from mover.errors import AlreadyExistsError, BlockedError, NotFoundError
 from mover.execute.ready import run_ready
 from mover.kube import Cluster
 from mover.kube.cluster import Written
 from mover.models import MANAGER, MoveOptions
-from mover.pause import Pause, is_paused
 from mover.plan import Plan
-from mover.verify import status_is_restored
+from mover.verify import Made, read_objects, status_is_restored
+
+
+class ForeignObjectError(BlockedError):
+    """Somebody else created an object that the move was about to create."""
+
+    def __init__(self, key: ObjectKey, cluster: str) -> None:
+        super().__init__(
+            f"{key} has appeared on the {cluster} cluster with other content while the move ran",
+            "Find out what created it, delete it there, and move again",
+        )
+        self.key = key
 
 
 class Copier:
@@ -29,7 +39,6 @@ class Copier:
     Attributes:
         new_uids: UID on the source -> UID on the target, of every copy and of owners found there.
         created: UIDs on the source of the objects whose copies this move made.
-        pauses: Pauses that only the copies have, not their sources.
     """
 
     def __init__(
@@ -47,7 +56,15 @@ class Copier:
         self._overwritten = overwritten
         self.new_uids: dict[str, str] = {**used, **overwritten}
         self.created: set[str] = set()
-        self.pauses: list[Pause] = []
+
+    def take_over(self, made: Mapping[str, str]) -> None:
+        """Goes on from copies that an earlier run of the same move has made: UID on the source -> on the target."""
+        self.new_uids.update(made)
+        self.created.update(made)
+
+    def made(self) -> Made:
+        """Returns what is known of the copies by now."""
+        return Made(frozenset(self.created), dict(self.new_uids))
 
     def follow(self, plan: Plan) -> None:
         """Goes on with a newer plan of the same objects."""
@@ -58,21 +75,21 @@ class Copier:
         order = self._plan.creation
 
         async def work(uid: str) -> None:
+            obj = self._plan.object(uid)
             if uid in self._overwritten:
-                await self.renew(self._plan.object(uid))
+                await self.renew(obj)
                 self.created.add(uid)
             elif uid not in self.new_uids:
-                await self._copy(self._plan.object(uid))
-            done(self._plan.object(uid))
+                await self._copy(self._plan.image(obj))
+            done(obj)
 
         await run_ready(order.sequence, order.waits_for, work)
         for uid in order.late_owners:
             if uid in self.created:
-                await self._close_cycle(self._plan.object(uid))
+                await self._close_cycle(self._plan.image(self._plan.object(uid)))
 
     async def _copy(self, obj: Object) -> None:
         body = transform.target_body(obj, self.new_uids)
-        self._pause_copy(obj, body)
         source = obj.body()
         entries = source["metadata"].get("managedFields") or ()
         written = await self._create(obj, body, transform.creating_manager(entries, MANAGER))
@@ -80,18 +97,9 @@ class Copier:
         self.created.add(obj.uid)
         written = await self._restore_status(obj, source, written)
         wanted = transform.managed_fields(entries, self.new_uids)
-        if obj.uid not in self._plan.creation.late_owners and not transform.same_managers(
-            wanted, written.managed_fields
-        ):
+        is_late = obj.uid in self._plan.creation.late_owners
+        if wanted and not is_late and not transform.same_managers(wanted, written.managed_fields):
             await self._target.merge_patch(obj.type, obj.key, {"metadata": {"managedFields": wanted}}, manager=MANAGER)
-
-    def _pause_copy(self, obj: Object, body: dict[str, Any]) -> None:
-        annotation = metal3.pause_annotation(obj)
-        if annotation is None or is_paused(obj):
-            return
-        annotations = body["metadata"].setdefault("annotations", {})
-        annotations[annotation] = MANAGER
-        self.pauses.append(Pause(obj.type, obj.key, annotation))
 
     async def _create(self, obj: Object, body: dict[str, Any], manager: str) -> Written:
         try:
@@ -100,10 +108,7 @@ class Copier:
             # Either the answer to an earlier try was lost, or somebody else was quicker.
             found = await self._target.get(obj.type, obj.key.namespace, obj.key.name)
             if not _is_copy(found, body):
-                raise BlockedError(
-                    f"{obj.key} has appeared on the {self._target.name} cluster with other content while the move ran",
-                    "Find out what created it, delete it there, and move again",
-                ) from error
+                raise ForeignObjectError(obj.key, self._target.name) from error
             metadata = found.body()["metadata"]
             return Written(
                 found.uid,
@@ -133,15 +138,24 @@ class Copier:
         }
         await self._target.merge_patch(obj.type, obj.key, {"metadata": patch}, manager=MANAGER)
 
-    async def renew(self, obj: Object) -> None:
-        """Makes the copy of an object equal to it again: it has changed on the source since it was copied."""
+    async def renew(self, original: Object, *, with_status: bool = True) -> None:
+        """Makes the copy of an object equal to it again: it has changed on the source since it was copied.
+
+        Args:
+            original: The object as it is now.
+            with_status: Whether its status is copied, too.
+        """
+        obj = self._plan.image(original)
         copy = await self._target.get(obj.type, obj.key.namespace, obj.key.name)
-        body = transform.target_body(obj, self.new_uids)
-        self._pause_copy(obj, body)
         source = obj.body()
+        body = transform.target_body(obj, self.new_uids)
         body["metadata"] |= {"uid": copy.uid, "resourceVersion": copy.resource_version}
+        if any(owner.uid not in self.new_uids for owner in obj.owners):
+            # Some owners have left the source already: the copy's references are those that were verified.
+            body["metadata"]["ownerReferences"] = copy.body()["metadata"].get("ownerReferences") or []
         written = await self._target.replace(obj.type, body, manager=MANAGER)
-        await self._restore_status(obj, source, written)
+        if with_status:
+            await self._restore_status(obj, source, written)
         wanted = transform.managed_fields(source["metadata"].get("managedFields") or (), self.new_uids)
         await self._target.merge_patch(obj.type, obj.key, {"metadata": {"managedFields": wanted}}, manager=MANAGER)
 
@@ -158,23 +172,35 @@ def _is_copy(found: Object, body: Mapping[str, Any]) -> bool:
     return have == {name: value for name, value in body.items() if name != "status"}
 
 
-async def ensure_namespaces(source: Cluster, target: Cluster, plan: Plan) -> tuple[str, ...]:
-    """Creates the namespaces that are missing on the target and returns their names, sorted.
+async def copies_made(target: Cluster, plan: Plan, used: Mapping[str, str]) -> dict[str, str]:
+    """Returns UID on the source -> UID on the target of the copies that are there, without what is `used` as it is."""
+    images = {image.key: image.uid for image in plan.images()}
+    there = await read_objects(target, plan.images(), metadata_only=True)
+    return {images[obj.key]: obj.uid for obj in there if obj.key in images and images[obj.key] not in used}
 
-    They get the source namespace's labels and annotations, pod security among them, where clusterctl makes them
-    bare (docs/decisions/0004).
+
+async def missing_namespaces(target: Cluster, plan: Plan) -> tuple[str, ...]:
+    """Returns the namespaces that copies need and the target has not, sorted."""
+    wanted = sorted({image.key.namespace for image in plan.images()} - {""})
+    return tuple([name for name in wanted if not await _exists(target, NAMESPACES, name)])
+
+
+async def create_namespaces(source: Cluster, target: Cluster, plan: Plan, names: Sequence[str]) -> None:
+    """Creates namespaces on the target.
+
+    They get the labels and annotations of the source's namespace, pod security among them, where clusterctl makes
+    them bare (docs/decisions/0004).
     """
-    wanted = sorted({obj.key.namespace for obj in plan.selection.selected if obj.key.namespace})
-    missing = [name for name in wanted if not await _exists(target, NAMESPACES, name)]
-    for name in missing:
-        body = (await source.get(NAMESPACES, "", name)).body()
+    originals = {plan.image(obj).key.namespace: obj.key.namespace for obj in plan.selection.selected}
+    for name in names:
+        body = (await source.get(NAMESPACES, "", originals[name])).body()
         metadata = {
             "name": name,
-            "labels": body["metadata"].get("labels") or {},
+            # The API server sets the name's label by itself, and refuses another value.
+            "labels": _without(body["metadata"].get("labels") or {}, "kubernetes.io/metadata.name"),
             "annotations": body["metadata"].get("annotations") or {},
         }
         await _create_namespace(target, metadata)
-    return tuple(missing)
 
 
 async def _create_namespace(target: Cluster, metadata: Mapping[str, Any]) -> None:
@@ -183,6 +209,10 @@ async def _create_namespace(target: Cluster, metadata: Mapping[str, Any]) -> Non
         await target.create(NAMESPACES, body, manager=MANAGER)
     except AlreadyExistsError:
         return
+
+
+def _without(values: Mapping[str, str], name: str) -> dict[str, str]:
+    return {key: value for key, value in values.items() if key != name}
 
 
 async def _exists(cluster: Cluster, resource: ResourceType, name: str) -> bool:

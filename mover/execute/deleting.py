@@ -9,103 +9,122 @@ clusterctl replaces all annotations, deletes, and empties the finalizers last; a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from graph import rules
+from graph.order import Order
 from graph.resource import Object, parse_object
 from mover import metal3
 from mover.diff import content
+from mover.discovery import is_guarded
 from mover.errors import BlockedError, ConflictError, NotFoundError
 from mover.execute.copying import Copier
 from mover.execute.ready import run_ready
 from mover.kube import Cluster
 from mover.models import MANAGER
-from mover.plan import Plan
 
 _ATTEMPTS = 6
 
 
+Settle = Callable[[Object, Object], Awaitable[None]]
+"""Is told that an object is not in the state it was to be removed in: (as it was to be, as it is now)."""
+
+
+async def settle_nothing(expected: Object, found: Object) -> None:
+    """Accepts every change: for copies whose original is complete."""
+    del expected, found
+
+
 class Remover:
-    """Deletes a plan's moved objects from the source, dependents first."""
+    """Deletes objects from a cluster, each at once and in a known state, dependents first."""
 
-    def __init__(self, source: Cluster, plan: Plan, copier: Copier, guarded: frozenset[tuple[str, str]]) -> None:
+    def __init__(self, cluster: Cluster, guarded: frozenset[tuple[str, str]], settle: Settle) -> None:
         """`guarded` are the (group, plural) of types whose deletion passes an admission webhook."""
-        self._source = source
-        self._plan = plan
-        self._copier = copier
+        self._cluster = cluster
         self._guarded = guarded
+        self._settle = settle
 
-    async def remove_all(self, done: Callable[[Object], None]) -> None:
-        """Deletes every moved object.
+    async def remove_all(self, objects: Mapping[str, Object], order: Order, done: Callable[[Object], None]) -> None:
+        """Deletes every object of `order`.
+
+        Args:
+            objects: By the UIDs of `order`, in the state they are to be removed in.
+            order: Dependents before their owners.
+            done: Told of each object that is gone.
 
         Raises:
-            BlockedError: An object kept changing; the move can only go on forward.
+            BlockedError: An object kept changing.
         """
-        order = self._plan.deletion
 
         async def work(uid: str) -> None:
-            await self._remove(self._plan.object(uid))
-            done(self._plan.object(uid))
+            await self._remove(objects[uid])
+            done(objects[uid])
 
         await run_ready(order.sequence, order.waits_for, work)
 
-    async def _remove(self, copied: Object) -> None:
-        now = copied
+    async def _remove(self, expected: Object) -> None:
+        now = expected
         for _ in range(_ATTEMPTS):
             try:
                 await self._remove_exactly(now)
             except NotFoundError:
                 return
             except ConflictError:
-                found = await self._reread(copied)
+                found = await self._reread(expected)
                 if found is None:
                     return
-                now = await self._settle(copied, found)
+                await self._settle(expected, found)
+                now = found
             else:
                 return
         raise BlockedError(
-            f"{copied.key} on the {self._source.name} cluster changed each time it was to be removed "
-            f"({_ATTEMPTS} tries); its copy on the target is complete",
-            "Find the controller that keeps writing it, stop it, and run the same move again",
+            f"{expected.key} on the {self._cluster.name} cluster changed each time it was to be removed "
+            f"({_ATTEMPTS} tries)",
+            "Find the controller that keeps writing it and stop it",
         )
 
     async def _remove_exactly(self, obj: Object) -> None:
         version = obj.resource_version
         if self._needs_stripping(obj):
             patch = stripping_patch(obj)
-            written = await self._source.merge_patch(obj.type, obj.key, patch, manager=MANAGER)
+            written = await self._cluster.merge_patch(obj.type, obj.key, patch, manager=MANAGER)
             version = written.resource_version
-        await self._source.delete(obj.type, obj.key, uid=obj.uid, resource_version=version)
+        await self._cluster.delete(obj.type, obj.key, uid=obj.uid, resource_version=version)
 
     def _needs_stripping(self, obj: Object) -> bool:
         if is_stripped(obj):
             return False
-        guarded = self._guarded & {(obj.type.group, obj.type.plural), ("*", "*")}
-        return bool(obj.finalizers) or bool(guarded) or metal3.is_host(obj)
+        return bool(obj.finalizers) or is_guarded(obj.type, self._guarded) or metal3.is_host(obj)
 
-    async def _reread(self, copied: Object) -> Object | None:
+    async def _reread(self, expected: Object) -> Object | None:
         try:
-            found = await self._source.get(copied.type, copied.key.namespace, copied.key.name)
+            found = await self._cluster.get(expected.type, expected.key.namespace, expected.key.name)
         except NotFoundError:
             return None
-        if found.uid != copied.uid:
+        if found.uid != expected.uid:
             raise BlockedError(
-                f"{copied.key} on the {self._source.name} cluster was deleted and created anew by somebody else",
-                "Compare it with its copy on the target, keep the right one, and run the same move again",
+                f"{expected.key} on the {self._cluster.name} cluster was deleted and created anew by somebody else",
+                "Compare it with its copy on the other cluster and keep the right one",
             )
         return found
 
-    async def _settle(self, copied: Object, found: Object) -> Object:
-        """Returns the object in the state it may be removed in now, copying first what changed since.
 
-        Status alone is not copied again: a controller may note there what it thinks of the objects that are gone
-        already. An object that was stripped for its deletion is no source to copy from, unless somebody changed
-        more than its finalizers since.
-        """
-        if content(found) != content(copied):
-            await self._copier.renew(_unstripped(found, copied))
-        return found
+class CopyAgain:
+    """Copies what changed on an original since it was copied, before it is removed.
+
+    Status alone is not copied again: a controller may note there what it thinks of the objects that are gone already.
+    An object that was stripped for its deletion is no source to copy from, unless somebody changed more than its
+    finalizers since.
+    """
+
+    def __init__(self, copier: Copier) -> None:
+        self._copier = copier
+
+    async def __call__(self, expected: Object, found: Object) -> None:
+        """Renews the copy if the content of its original has changed."""
+        if content(found) != content(expected):
+            await self._copier.renew(unstripped(found, expected), with_status=False)
 
 
 def stripping_patch(obj: Object) -> dict[str, Any]:
@@ -127,7 +146,7 @@ def is_stripped(obj: Object) -> bool:
     return rules.DELETE_FOR_MOVE_ANNOTATION in obj.annotations and not obj.finalizers
 
 
-def _unstripped(found: Object, copied: Object) -> Object:
+def unstripped(found: Object, copied: Object) -> Object:
     """Returns the changed object as it would be without our stripping patch."""
     body = found.body()
     annotations = body["metadata"].get("annotations") or {}

@@ -8,8 +8,9 @@ and leaves alone those that somebody else has paused (docs/metal3.md).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType
 from mover import metal3
 from mover.concurrency import all_of
@@ -18,8 +19,16 @@ from mover.events import Listener, ObjectDone, Waiting
 from mover.execute.ready import run_each
 from mover.kube import Cluster
 from mover.models import MANAGER, MoveOptions, Phase
-from mover.pause import Pause, pause_of, pause_patch, unready
+from mover.pause import Pause, fences_of, pause_of, pause_patch, united, unready
 from mover.plan import Plan
+
+Note = Callable[[tuple[Pause, ...]], Awaitable[None]]
+"""Is told of all pauses before the newest of them are set, so that they can be taken off whatever happens."""
+
+
+async def note_nothing(pauses: tuple[Pause, ...]) -> None:
+    """Forgets the pauses: for those who keep no record."""
+    del pauses
 
 
 class Pauser:
@@ -31,32 +40,39 @@ class Pauser:
         self._options = options
         self._listener = listener
 
-    async def pause(self) -> tuple[Pause, ...]:
+    async def pause(self, known: Sequence[Pause] = (), note: Note = note_nothing) -> tuple[Pause, ...]:
         """Pauses everything and returns the pauses that were set, in key order.
+
+        Args:
+            known: Pauses that an earlier run of the same move has set or was about to set.
+            note: Told of all pauses before the newest of them are set.
 
         Raises:
             PauseTimeoutError: A controller did not confirm, or an object stayed blocked, within pause_timeout_s.
         """
         moved = self._plan.selection.moved
-        pauses = [pause for obj in moved if not metal3.is_host(obj) and (pause := pause_of(obj))]
-        await run_each(pauses, self._set)
+        new = [pause for obj in moved if not metal3.is_host(obj) and (pause := pause_of(obj))]
+        pauses = united(known, new)
+        await note(pauses)
+        await run_each([pause for pause in pauses if not _is_of_host(pause)], self._set)
         await self._wait(moved)
-        hosts = await self._fence_hosts([obj for obj in moved if metal3.is_host(obj)])
+        hosts = await self._hosts([obj for obj in moved if metal3.is_host(obj)])
+        pauses = united(pauses, [pause for host in hosts for pause in fences_of(host)])
+        await note(pauses)
+        await run_each(hosts, self._fence)
         await self._wait_quiet(moved)
-        return tuple(sorted([*pauses, *hosts], key=lambda pause: pause.key))
+        return pauses
 
     async def _set(self, pause: Pause) -> None:
         await self._source.merge_patch(pause.resource, pause.key, pause_patch(pause), manager=MANAGER)
         self._listener(ObjectDone(Phase.PAUSING, str(pause.key), "paused"))
 
-    async def _fence_hosts(self, planned: Sequence[Object]) -> list[Pause]:
-        """Fences each host that is not fenced yet, in the state it is in now: CAPM3 may just have done it."""
+    async def _hosts(self, planned: Sequence[Object]) -> list[Object]:
+        """Returns the hosts in the state they are in now: CAPM3 may just have fenced the claimed ones."""
         spaces = sorted({(obj.type, obj.key.namespace) for obj in planned})
         pages = await all_of(self._source.list(*space) for space in spaces)
         uids = {obj.uid for obj in planned}
-        hosts = [host for page in pages for host in page.objects if host.uid in uids]
-        await run_each(hosts, self._fence)
-        return [pause for host in hosts if (pause := pause_of(host))]
+        return [host for page in pages for host in page.objects if host.uid in uids]
 
     async def _fence(self, host: Object) -> None:
         patch = metal3.fence_patch(host)
@@ -125,6 +141,10 @@ class Pauser:
                 version = event.object.resource_version
                 if event.kind != "BOOKMARK" and event.object.uid in uids:
                     return version
+
+
+def _is_of_host(pause: Pause) -> bool:
+    return pause.resource.group_kind == rules.BARE_METAL_HOST
 
 
 class _Board:

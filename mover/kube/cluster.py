@@ -77,7 +77,7 @@ class Cluster:
 
     async def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """Returns the parsed answer to GET `path`."""
-        return orjson.loads(await self.link.send(Request("GET", path, params or {})))
+        return await self._json(Request("GET", path, params or {}))
 
     async def get(self, resource: ResourceType, namespace: str, name: str) -> Object:
         """Returns one object.
@@ -129,7 +129,7 @@ class Cluster:
         }
         request = Request("GET", collection_path(resource, namespace), params)
         async for line in self.link.stream(request, idle_s=seconds + 5.0):
-            yield self._event_of(resource, request.path, orjson.loads(line))
+            yield self._event_of(resource, request.path, self._parsed("WATCH", request.path, line))
 
     async def create(
         self, resource: ResourceType, body: Mapping[str, Any], *, manager: str, dry_run: bool = False
@@ -147,7 +147,7 @@ class Cluster:
             orjson.dumps(body),
             accept=transport.METADATA_ONLY,
         )
-        return _written(await self.link.send(request))
+        return _written(await self._json(request))
 
     async def replace(self, resource: ResourceType, body: Mapping[str, Any], *, manager: str) -> Written:
         """Replaces an object by `body`, whose UID and resourceVersion must be the object's.
@@ -164,7 +164,7 @@ class Cluster:
             orjson.dumps(body),
             accept=transport.METADATA_ONLY,
         )
-        return _written(await self.link.send(request))
+        return _written(await self._json(request))
 
     async def merge_patch(
         self,
@@ -188,7 +188,7 @@ class Cluster:
             transport.MERGE_PATCH,
             transport.METADATA_ONLY,
         )
-        return _written(await self.link.send(request))
+        return _written(await self._json(request))
 
     async def set_status(self, resource: ResourceType, key: ObjectKey, status: Any, *, manager: str) -> Written:
         """Replaces an object's status as a whole, through the status subresource."""
@@ -200,7 +200,7 @@ class Cluster:
             transport.JSON_PATCH,
             transport.METADATA_ONLY,
         )
-        return _written(await self.link.send(request))
+        return _written(await self._json(request))
 
     async def delete(self, resource: ResourceType, key: ObjectKey, *, uid: str, resource_version: str) -> None:
         """Deletes exactly the object of that UID in the state of that resourceVersion.
@@ -217,6 +217,17 @@ class Cluster:
         }
         await self.link.send(Request("DELETE", object_path(resource, key), {}, orjson.dumps(options)))
 
+    async def _json(self, request: Request) -> Any:
+        return self._parsed(request.method, request.path, await self.link.send(request))
+
+    def _parsed(self, verb: str, path: str, answer: bytes) -> Any:
+        try:
+            return orjson.loads(answer)
+        except orjson.JSONDecodeError as error:
+            call = errors.Call(self.name, verb, path)
+            what = "the answer is not JSON: is that the address of an API server?"
+            raise errors.InvalidError(call, 200, "", what) from error
+
     async def _list(self, resource: ResourceType, namespace: str, accept: str) -> Page:
         for attempt in range(_RELISTS):
             try:
@@ -232,7 +243,7 @@ class Cluster:
         while True:
             params = {"limit": str(PAGE_SIZE), **({"continue": token} if token else {})}
             request = Request("GET", collection_path(resource, namespace), params, accept=accept)
-            answer = orjson.loads(await self.link.send(request))
+            answer = await self._json(request)
             objects.extend(parse_object(resource, item) for item in answer.get("items") or ())
             metadata = answer.get("metadata") or {}
             token = metadata.get("continue") or ""
@@ -268,8 +279,8 @@ def _write_params(manager: str, *, dry_run: bool) -> Mapping[str, str]:
     return {**params, "dryRun": "All", "fieldValidation": "Strict"} if dry_run else params
 
 
-def _written(answer: bytes) -> Written:
-    metadata = orjson.loads(answer)["metadata"]
+def _written(answer: Mapping[str, Any]) -> Written:
+    metadata = answer["metadata"]
     return Written(
         uid=metadata["uid"],
         resource_version=metadata.get("resourceVersion") or "",

@@ -7,17 +7,17 @@ TLS session and the proxy settings.
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 import yaml
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mover.errors import UsageError
 from mover.kube.cluster import Cluster
@@ -28,6 +28,18 @@ _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount
 _CONNECTIONS = 256
 
 
+def _text(value: Any) -> Any:
+    """Returns "" for the null that kubectl writes."""
+    return value or ""
+
+
+def _entries(value: Any) -> Any:
+    return value or []
+
+
+_Text = Annotated[str, BeforeValidator(_text)]
+
+
 class _Named(BaseModel):
     model_config = ConfigDict(extra="ignore")
     name: str
@@ -35,21 +47,39 @@ class _Named(BaseModel):
 
 class _ContextBody(BaseModel):
     cluster: str
-    user: str = ""
-    namespace: str = ""
+    user: _Text = ""
+    namespace: _Text = ""
 
 
 class _Context(_Named):
     context: _ContextBody
 
 
+class _User(_Named):
+    user: Annotated[dict[str, Any], BeforeValidator(lambda value: value or {})] = {}
+
+
 class _Kubeconfig(BaseModel):
     """The part of a kubeconfig that decides where it leads."""
 
     model_config = ConfigDict(extra="ignore")
-    clusters: list[_Named] = Field(default_factory=list)
-    contexts: list[_Context] = Field(default_factory=list)
-    current_context: str = Field("", alias="current-context")
+    clusters: Annotated[list[_Named], BeforeValidator(_entries)] = []
+    contexts: Annotated[list[_Context], BeforeValidator(_entries)] = []
+    users: Annotated[list[_User], BeforeValidator(_entries)] = []
+    current_context: Annotated[_Text, Field(alias="current-context")] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A context, and the files it was found in."""
+
+    context: _Context
+    files: tuple[Path, ...]
+
+    @property
+    def shown(self) -> str:
+        """Returns how a message names it."""
+        return f'Context "{self.context.name}" ({", ".join(map(str, self.files))})'
 
 
 async def connect(name: str, kubeconfig: Path | None, context: str | None) -> Cluster:
@@ -69,9 +99,10 @@ async def connect(name: str, kubeconfig: Path | None, context: str | None) -> Cl
     chosen = _choose_context(name, paths, context)
 
     async def session() -> Session:
-        return await _open_session(name, paths, chosen.name)
+        return await _open_session(name, chosen)
 
-    return Cluster(name, chosen.name, chosen.context.namespace, Transport(name, session))
+    context_body = chosen.context.context
+    return Cluster(name, chosen.context.name, context_body.namespace, Transport(name, session))
 
 
 def _default_files() -> list[Path]:
@@ -83,23 +114,32 @@ def _default_files() -> list[Path]:
     return [default] if default.exists() else []
 
 
-def _choose_context(name: str, paths: list[Path], context: str | None) -> _Context:
+def _choose_context(name: str, paths: list[Path], context: str | None) -> _Choice:
     existing = [path for path in paths if path.is_file()]
     if not existing:
         shown = ", ".join(map(str, paths)) or "~/.kube/config"
         raise UsageError(f"No kubeconfig for the {name} cluster: {shown} is not there", _flags_of(name))
-    files = [_read(name, path) for path in existing]
-    contexts = {found.name: found for file in reversed(files) for found in file.contexts}
-    wanted = context or next((file.current_context for file in files if file.current_context), "")
+    files = {path: _read(name, path) for path in existing}
     shown = ", ".join(map(str, existing))
+    contexts = {found.name: found for file in reversed(files.values()) for found in file.contexts}
+    wanted = context or next((file.current_context for file in files.values() if file.current_context), "")
     if not wanted:
         raise UsageError(f"The kubeconfig of the {name} cluster ({shown}) has no current context", _flags_of(name))
     if wanted not in contexts:
         known = ", ".join(sorted(contexts)) or "none"
-        raise UsageError(
-            f'The kubeconfig of the {name} cluster ({shown}) has no context "{wanted}"', f"It has: {known}"
-        )
-    return contexts[wanted]
+        what = f'The kubeconfig of the {name} cluster ({shown}) has no context "{wanted}"'
+        raise UsageError(what, f"It has: {known}. {_flags_of(name)}")
+    # The client cannot merge an empty file.
+    choice = _Choice(contexts[wanted], tuple(path for path, file in files.items() if file.contexts or file.clusters))
+    _require_user(name, choice, {user.name: user for file in files.values() for user in file.users})
+    return choice
+
+
+def _require_user(name: str, choice: _Choice, users: Mapping[str, _User]) -> None:
+    user = choice.context.context.user
+    if user not in users or not users[user].user:
+        what = f'{choice.shown} of the {name} cluster has no credentials: the user "{user}" is not in the kubeconfig'
+        raise UsageError(what, _flags_of(name))
 
 
 def _flags_of(name: str) -> str:
@@ -112,22 +152,26 @@ def _read(name: str, path: Path) -> _Kubeconfig:
         return _Kubeconfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError, OSError) as error:
         detail = " ".join(str(error).split())[:200]
-        raise UsageError(f"The kubeconfig {path} of the {name} cluster cannot be read: {detail}") from error
+        raise UsageError(
+            f"The kubeconfig {path} of the {name} cluster cannot be read: {detail}", _flags_of(name)
+        ) from error
 
 
-async def _open_session(name: str, paths: list[Path], context: str) -> Session:
+async def _open_session(name: str, choice: _Choice) -> Session:
     """Returns a session with the credentials as they are now: read anew from the file, exec plugins run anew."""
     configuration = Configuration()
-    files = os.pathsep.join(map(str, paths))
     try:
         loader = await load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=files, context=context, client_configuration=configuration, persist_config=False
+            config_file=os.pathsep.join(map(str, choice.files)),
+            context=choice.context.name,
+            client_configuration=configuration,
+            persist_config=False,
         )
+        if not getattr(loader, "host", ""):
+            raise UsageError(f"{choice.shown} of the {name} cluster names no server", _flags_of(name))
+        return await _session_of(configuration)
     except (ConfigException, ValueError, OSError) as error:
-        raise UsageError(f'Context "{context}" of the {name} cluster ({files}) cannot be used: {error}') from error
-    if not getattr(loader, "host", ""):
-        raise UsageError(f'Context "{context}" of the {name} cluster ({files}) names no server')
-    return await _session_of(name, configuration)
+        raise UsageError(f"{choice.shown} of the {name} cluster cannot be used: {error}", _flags_of(name)) from error
 
 
 def _connect_in_cluster(name: str) -> Cluster:
@@ -135,9 +179,9 @@ def _connect_in_cluster(name: str) -> Cluster:
         configuration = Configuration()
         try:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except ConfigException as error:
+            return await _session_of(configuration)
+        except (ConfigException, OSError) as error:
             raise UsageError(f"The service account of the {name} cluster cannot be used: {error}") from error
-        return await _session_of(name, configuration)
 
     namespace = _SERVICE_ACCOUNT_NAMESPACE.read_text().strip() if _SERVICE_ACCOUNT_NAMESPACE.exists() else ""
     return Cluster(name, IN_CLUSTER_CONTEXT, namespace, Transport(name, session))
@@ -161,16 +205,13 @@ class _Rest(RESTClientObject):
         return {key: value for key, value in options.items() if value}
 
 
-async def _session_of(name: str, configuration: Configuration) -> Session:
+async def _session_of(configuration: Configuration) -> Session:
     configuration.connection_pool_maxsize = _CONNECTIONS
-    try:
-        rest = _Rest(configuration)
-    except (ssl.SSLError, OSError) as error:
-        raise UsageError(f"The certificates in the kubeconfig of the {name} cluster cannot be used: {error}") from error
-    headers: dict[str, str] = {}
+    rest = _Rest(configuration)
 
     async def authenticate() -> Mapping[str, str]:
         token = await configuration.get_api_key_with_prefix("BearerToken")
-        return {**headers, "Authorization": token} if token else headers
+        # A token file usually ends with a newline.
+        return {"Authorization": token.strip()} if token else {}
 
     return Session(configuration.host, rest.session(), authenticate, rest.request_options())

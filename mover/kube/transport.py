@@ -56,6 +56,7 @@ class RetryPolicy:
     total_s: float = 60.0
     first_wait_s: float = 0.2
     longest_wait_s: float = 8.0
+    longest_asked_wait_s: float = 30.0
     request_timeout_s: float = 60.0
     connect_timeout_s: float = 10.0
 
@@ -96,6 +97,7 @@ class Transport:
         self._open_session = open_session
         self._policy = policy or RetryPolicy()
         self._session: Session | None = None
+        self._retired: list[Session] = []
         self._session_lock = asyncio.Lock()
         self.flow = Flow(limits or FlowLimits())
         self.calls: Counter[str] = Counter()
@@ -130,7 +132,7 @@ class Transport:
         self.calls["WATCH"] += 1
         try:
             async with self._open(session, request, await session.authenticate(), timeout) as answer:
-                if answer.status >= 400:
+                if answer.status >= 300:
                     raise _error_of(call, answer.status, answer.headers, await answer.read())
                 async for line in answer.content:
                     yield line
@@ -139,9 +141,10 @@ class Transport:
 
     async def close(self) -> None:
         """Closes the connection pool."""
-        if self._session is not None:
-            await self._session.pool.close()
-            self._session = None
+        for session in (*self._retired, *([self._session] if self._session else [])):
+            await session.pool.close()
+        self._retired.clear()
+        self._session = None
 
     @property
     def server(self) -> str:
@@ -149,12 +152,12 @@ class Transport:
         return self._session.server if self._session else ""
 
     async def _send_authenticated(self, request: Request) -> bytes:
-        session = await self._current_session()
-        try:
-            return await self._send_once(session, request)
-        except errors.UnauthorizedError:
-            renewed = await self._renew_session(session)
-            return await self._send_once(renewed, request)
+        async with self.flow.slot():
+            session = await self._current_session()
+            try:
+                return await self._send_once(session, request)
+            except errors.UnauthorizedError:
+                return await self._send_once(await self._renew_session(session), request)
 
     async def _send_once(self, session: Session, request: Request) -> bytes:
         call = errors.Call(self._cluster, request.method, request.path)
@@ -162,18 +165,16 @@ class Transport:
             total=self._policy.request_timeout_s, sock_connect=self._policy.connect_timeout_s
         )
         headers = await session.authenticate()
-        async with self.flow.slot():
-            started = time.monotonic()
-            self.calls[request.method] += 1
-            try:
-                async with self._open(session, request, headers, timeout) as answer:
-                    body: bytes = await answer.read()
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise errors.ConnectionFailedError(call, _describe(error)) from error
-            latency_s = time.monotonic() - started
-        if answer.status >= 400:
+        started = time.monotonic()
+        self.calls[request.method] += 1
+        try:
+            async with self._open(session, request, headers, timeout) as answer:
+                body: bytes = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise errors.ConnectionFailedError(call, _describe(error)) from error
+        if answer.status >= 300:
             raise self._noted(_error_of(call, answer.status, answer.headers, body))
-        self.flow.answered(latency_s)
+        self.flow.answered(time.monotonic() - started)
         self._pass_on_warnings(answer.headers)
         return body
 
@@ -220,8 +221,9 @@ class Transport:
         async with self._session_lock:
             if self._session is refused:
                 log.info("%s: credentials were refused, reading them again", self._cluster)
+                # Requests that are under way still use it; it is closed with the rest.
+                self._retired.append(refused)
                 self._session = await self._open_session()
-                await refused.pool.close()
             if self._session is None:
                 self._session = await self._open_session()
             return self._session
@@ -230,7 +232,7 @@ class Transport:
         jittered = wait_random_exponential(self._policy.first_wait_s, self._policy.longest_wait_s)(state)
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after_s if isinstance(error, errors.ThrottledError) else 0.0
-        return max(jittered, asked)
+        return max(jittered, min(asked, self._policy.longest_asked_wait_s))
 
     def _note_retry(self, state: RetryCallState) -> None:
         self.retries += 1

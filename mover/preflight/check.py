@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mover.concurrency import both
 from mover.errors import Problem
@@ -46,7 +46,7 @@ async def check_move(source: Cluster, target: Cluster, plan: Plan, options: Move
     clusters, owners = await both(check_clusters(source, target, plan), find_outside_owners(target, plan))
     if options.leave_behind:
         homeless = frozenset(obj.key for obj, _ in without_owner(plan, owners))
-        plan = make_plan(plan.inventory, homeless)
+        plan = make_plan(plan.inventory, replace(plan.rules, left_behind=homeless))
     on_target = await read_target(target, plan)
     collisions = judge_collisions(plan, on_target, options.existing)
     problems = [

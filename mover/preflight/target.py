@@ -34,7 +34,7 @@ class OnTarget:
 
 async def read_target(target: Cluster, plan: Plan) -> OnTarget:
     """Returns what the target has already."""
-    selected = plan.selection.selected
+    selected = plan.images()
     spaces = sorted({(obj.type, obj.key.namespace) for obj in selected})
     lists = await all_of(_list_or_none(target, *space) for space in spaces)
     unserved = {space[0] for space, found in zip(spaces, lists, strict=True) if found is None}
@@ -92,12 +92,13 @@ def judge_collisions(plan: Plan, on_target: OnTarget, policy: ExistingPolicy) ->
     overwritten: dict[str, str] = {}
     refused: list[Object] = []
     for obj in plan.selection.selected:
-        there = on_target.colliding.get(obj.key)
+        image = plan.mutated(obj)
+        there = on_target.colliding.get(image.key)
         if there is None:
             continue
-        if _is_used(obj, there, plan):
+        if _is_used(image, there, plan):
             used[obj.uid] = there.uid
-        elif policy is ExistingPolicy.OVERWRITE or (policy is ExistingPolicy.ADOPT and _is_equal(obj, there)):
+        elif policy is ExistingPolicy.OVERWRITE or (policy is ExistingPolicy.ADOPT and _is_equal(image, there)):
             overwritten[obj.uid] = there.uid
         else:
             refused.append(obj)

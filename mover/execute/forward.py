@@ -1,0 +1,221 @@
+"""The way of a move from its claim to its end: what each phase does and records.
+
+Read and write ordering, on which everything else rests:
+
+1. A pause is recorded before it is set.
+2. The record is on both clusters before anything is created on the target.
+3. Nothing is deleted before every copy was read back and found equal, and before both records say `deleting`; the
+   target's says so first.
+4. The target is resumed only when the source's originals are gone.
+5. The records go last, the source's first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from graph.resource import Object
+from mover.diff import content
+from mover.discovery import deletion_webhooks, discover
+from mover.errors import BlockedError, StoppedError, VerificationError
+from mover.events import Listener
+from mover.execute.clock import Clock
+from mover.execute.copying import Copier, ForeignObjectError, copies_made, create_namespaces, missing_namespaces
+from mover.execute.deleting import CopyAgain, Remover, is_stripped
+from mover.execute.journal import Journal
+from mover.execute.pausing import Pauser
+from mover.execute.resuming import resume
+from mover.kube import Cluster
+from mover.models import Phase
+from mover.pause import Pause, united
+from mover.plan import Plan, make_plan
+from mover.record import PauseEntry
+from mover.verify import compare_copies, read_objects, source_drift
+
+_SETTLING_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished move did.
+
+    Attributes:
+        plan: The plan that was carried out, made from the snapshot of the paused source.
+        created: How many copies the move made, each read back and found equal.
+        seconds: Duration of each phase, in seconds.
+        paused_s: From the first pause on the source to the last resume on the target, in seconds.
+    """
+
+    plan: Plan
+    created: int
+    seconds: Mapping[Phase, float]
+    paused_s: float
+
+
+class Forward:
+    """Carries a move forward from the phase that its journal says."""
+
+    def __init__(self, source: Cluster, target: Cluster, journal: Journal, plan: Plan, listener: Listener) -> None:
+        """`plan` was made from what is on the source now."""
+        self._source = source
+        self._target = target
+        self._journal = journal
+        self._plan = plan
+        self._options = journal.record.options
+        self._listener = listener
+        self._clock = Clock(listener)
+
+    async def run(self) -> Outcome:
+        """Carries the move out to its end.
+
+        Raises:
+            StoppedError: The move cannot go on.
+            VerificationError: The copies differ; nothing was deleted.
+            ApiError: A cluster refused a request.
+        """
+        record = self._journal.record
+        resumed = record.phase is not Phase.CLAIMED
+        created = 0
+        if record.phase in (Phase.CLAIMED, Phase.PAUSING):
+            await self._pause()
+        if not record.is_committed:
+            copier = await self._create()
+            await self._verify(copier, mend=resumed)
+            await self._commit()
+            await self._delete(copier)
+            created = len(copier.created)
+        elif record.phase is Phase.DELETING:
+            await self._delete(await self._complete_copies())
+        await self._resume()
+        await self._journal.remove()
+        return Outcome(self._plan, created, self._clock.seconds, self._clock.elapsed())
+
+    async def _pause(self) -> None:
+        async def note(pauses: Sequence[Pause]) -> None:
+            await self._journal.advance(Phase.PAUSING, pauses=tuple(map(PauseEntry.of, pauses)))
+
+        with self._clock.phase(Phase.PAUSING, len(self._plan.selection.moved)):
+            known = [entry.pause() for entry in self._journal.record.pauses]
+            await Pauser(self._source, self._plan, self._options, self._listener).pause(known, note)
+            self._plan = await self._plan_again()
+
+    async def _create(self) -> Copier:
+        record = self._journal.record
+        with self._clock.phase(Phase.CREATING, len(self._plan.creation.sequence)):
+            missing = await missing_namespaces(self._target, self._plan)
+            namespaces = tuple(sorted({*record.namespaces, *missing}))
+            await self._journal.advance(
+                Phase.CREATING, copying=True, namespaces=namespaces, target_pauses=self._target_pauses()
+            )
+            await create_namespaces(self._source, self._target, self._plan, missing)
+            copier = Copier(self._target, self._plan, self._options, record.used, record.overwritten)
+            copier.take_over(await copies_made(self._target, self._plan, {**record.used, **record.overwritten}))
+            await self._copy_all(copier)
+        return copier
+
+    async def _copy_all(self, copier: Copier) -> None:
+        try:
+            await copier.copy_all(self._clock.counter(Phase.CREATING, "created"))
+        except ForeignObjectError as error:
+            # Recorded, so that a rollback does not take it for a copy.
+            key = (error.key.group, error.key.kind, error.key.namespace, error.key.name)
+            await self._journal.advance(Phase.CREATING, foreign=(*self._journal.record.foreign, key))
+            raise
+
+    def _target_pauses(self) -> tuple[PauseEntry, ...]:
+        pauses = [entry.pause() for entry in self._journal.record.pauses]
+        of_moved = [self._plan.image_of_pause(pause) for pause in pauses if pause.is_pause]
+        return tuple(map(PauseEntry.of, (*of_moved, *self._plan.copy_pauses())))
+
+    async def _verify(self, copier: Copier, *, mend: bool) -> None:
+        with self._clock.phase(Phase.VERIFYING, len(copier.created)):
+            await self._journal.advance(Phase.VERIFYING)
+            await self._settle(copier, mend=mend)
+
+    async def _settle(self, copier: Copier, *, mend: bool) -> None:
+        """Returns when every copy equals the newest state of its original.
+
+        What changed on the source since the snapshot is copied again until nothing has changed while it was
+        verified. With `mend` copies that differ are made anew once, too: an earlier run may have been ended between
+        an object and its status.
+        """
+        for _ in range(_SETTLING_ROUNDS):
+            found = await compare_copies(self._target, self._plan, copier.made(), self._options.restore_status)
+            if found and not mend:
+                raise VerificationError([difference for group in found.values() for difference in group])
+            drift = await source_drift(self._source, self._plan)
+            _require_same(drift.appeared, drift.vanished, self._source)
+            if not found and not drift.changed:
+                return
+            if drift.changed:
+                self._plan = await self._plan_again()
+                copier.follow(self._plan)
+            await self._renew(copier, {*found, *(obj.uid for obj in drift.changed)})
+            mend = False
+        raise StoppedError(
+            f"Objects on the {self._source.name} cluster kept changing although they are paused",
+            "Find out which controller ignores the pause and stop it",
+        )
+
+    async def _renew(self, copier: Copier, uids: set[str]) -> None:
+        for uid in self._plan.creation.sequence:
+            if uid in uids:
+                await copier.renew(self._plan.object(uid))
+
+    async def _commit(self) -> None:
+        """Records that from now on only forward is safe."""
+        moving = tuple(sorted(obj.uid for obj in self._plan.selection.moved))
+        pauses = united(map(PauseEntry.pause, self._journal.record.target_pauses), self._plan.copy_pauses())
+        await self._journal.advance(
+            Phase.DELETING, first=self._target, moving=moving, target_pauses=tuple(map(PauseEntry.of, pauses))
+        )
+
+    async def _complete_copies(self) -> Copier:
+        """Returns a copier for what is left on the source when deleting was interrupted; every copy is complete.
+
+        An original that was stripped already is no source to copy from; its copy is the truth.
+        """
+        record = self._journal.record
+        copier = Copier(self._target, self._plan, self._options, record.used)
+        copier.take_over(await copies_made(self._target, self._plan, record.used))
+        lost = [obj for obj in self._plan.selection.moved if obj.uid not in copier.new_uids and is_stripped(obj)]
+        if lost:
+            raise BlockedError(
+                f"{lost[0].key} has no copy on the {self._target.name} cluster any more, and its original has lost its "
+                "finalizers already",
+                "Find out what deleted the copy; create it anew from the original by hand, then go on",
+            )
+        await copier.copy_all(self._clock.counter(Phase.CREATING, "created"))
+        copies = {obj.key: obj for obj in await read_objects(self._target, self._plan.images())}
+        for obj in self._plan.selection.moved:
+            image = self._plan.image(obj)
+            if not is_stripped(obj) and content(image) != content(copies[image.key]):
+                await copier.renew(obj, with_status=False)
+        return copier
+
+    async def _delete(self, copier: Copier) -> None:
+        order = self._plan.deletion
+        with self._clock.phase(Phase.DELETING, len(order.sequence)):
+            remover = Remover(self._source, await deletion_webhooks(self._source), CopyAgain(copier))
+            objects = {uid: self._plan.object(uid) for uid in order.sequence}
+            await remover.remove_all(objects, order, self._clock.counter(Phase.DELETING, "deleted"))
+            await self._journal.advance(Phase.RESUMING)
+
+    async def _resume(self) -> None:
+        pauses = [entry.pause() for entry in self._journal.record.target_pauses]
+        with self._clock.phase(Phase.RESUMING, len(pauses)):
+            await resume(self._target, pauses, self._listener)
+
+    async def _plan_again(self) -> Plan:
+        """Returns the same plan made from what is on the source now."""
+        return make_plan(await discover(self._source, self._plan.inventory.namespace), self._plan.rules)
+
+
+def _require_same(appeared: Sequence[Object], vanished: Sequence[Object], source: Cluster) -> None:
+    if appeared or vanished:
+        names = ", ".join(str(obj.key) for obj in (*appeared, *vanished))
+        raise StoppedError(
+            f"Objects appeared or vanished on the {source.name} cluster while it was paused: {names}",
+            "Find out who creates or deletes them, then move again",
+        )

@@ -1,0 +1,148 @@
+"""Writing the move record to both clusters, and finding it again.
+
+Order of writes: what is about to be done is recorded before it is done. A record is whole at every instant: further
+parts are written before the head that names them, and removed after it has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graph.resource import ObjectKey
+from mover import record as codec
+from mover.concurrency import all_of
+from mover.discovery import CONFIG_MAPS
+from mover.errors import AlreadyExistsError, NotFoundError
+from mover.kube import Cluster
+from mover.models import MANAGER, Phase
+from mover.record import NAMESPACE, Encoded, Record, chunk_name, decode, encode, name_of
+
+_HEADS = {"labelSelector": f"{codec.LABEL}=head"}
+_COLLECTION = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The records of one move on its two clusters.
+
+    Attributes:
+        source: What the source's record says, None without one.
+        target: The same of the target.
+    """
+
+    source: Record | None
+    target: Record | None
+
+    @property
+    def newest(self) -> Record | None:
+        """Returns the record that is further on; the source's if both are equally far.
+
+        The target's is written first for the commit, and the source's first for a rollback: whichever says so is
+        right.
+        """
+        known = [record for record in (self.source, self.target) if record is not None]
+        return max(known, key=_progress) if known else None
+
+
+def _progress(record: Record) -> int:
+    if record.is_committed:
+        return 2
+    return 1 if record.is_rolling_back else 0
+
+
+class Journal:
+    """Keeps the record of one move on its clusters."""
+
+    def __init__(self, record: Record, clusters: Sequence[Cluster]) -> None:
+        """Starts with what is known; `clusters` in the order they are written in."""
+        self.record = record
+        self._clusters = tuple(clusters)
+
+    async def write(self, record: Record, *, first: Cluster | None = None) -> None:
+        """Writes the record to every cluster, one after the other; `first` before the others."""
+        encoded = encode(record)
+        ordered = sorted(self._clusters, key=lambda cluster: cluster is not first)
+        for cluster in ordered:
+            await write_record(cluster, record.scope, encoded)
+        self.record = record
+
+    async def advance(self, phase: Phase, *, first: Cluster | None = None, **known: object) -> None:
+        """Writes that the move is in `phase` now, with what is known by now (fields of the record)."""
+        await self.write(self.record.model_copy(update={"phase": phase, **known}), first=first)
+
+    async def remove(self) -> None:
+        """Removes the record from every cluster: the source's first, the target's says last that all is done."""
+        for cluster in self._clusters:
+            await remove_record(cluster, self.record.scope)
+
+
+async def find(source: Cluster, target: Cluster, scope: str) -> Found:
+    """Returns what both clusters know of a move of `scope`."""
+    one, other = await all_of(read_record(cluster, scope) for cluster in (source, target))
+    return Found(one, other)
+
+
+async def read_record(cluster: Cluster, scope: str) -> Record | None:
+    """Returns the record of a move that `cluster` has, None without one.
+
+    Raises:
+        RecordError: It is damaged or of another version.
+    """
+    try:
+        head = (await cluster.get(CONFIG_MAPS, NAMESPACE, name_of(scope))).body()
+    except NotFoundError:
+        return None
+    return decode(head, await _read_chunks(cluster, scope, head["data"]))
+
+
+async def list_records(cluster: Cluster) -> tuple[Record, ...]:
+    """Returns the records of all moves that `cluster` takes part in, by scope."""
+    heads = await cluster.list_names(_COLLECTION, _HEADS)
+    scopes = sorted(head["metadata"]["annotations"][codec.SCOPE_ANNOTATION] for head in heads)
+    records = await all_of(read_record(cluster, scope) for scope in scopes)
+    return tuple(record for record in records if record is not None)
+
+
+async def _read_chunks(cluster: Cluster, scope: str, data: Mapping[str, str]) -> list[dict[str, Any]]:
+    names = [chunk_name(scope, data["digest"], number) for number in range(1, int(data["parts"]))]
+    return [obj.body() for obj in await all_of(cluster.get(CONFIG_MAPS, NAMESPACE, name) for name in names)]
+
+
+async def write_record(cluster: Cluster, scope: str, encoded: Encoded) -> None:
+    """Writes a record to one cluster: the further parts first, then the head, then old parts are removed."""
+    for chunk in encoded.chunks:
+        await _put(cluster, chunk)
+    await _put(cluster, encoded.head)
+    await _remove_parts(cluster, scope, keep={chunk["metadata"]["name"] for chunk in encoded.chunks})
+
+
+async def remove_record(cluster: Cluster, scope: str) -> None:
+    """Removes a record from one cluster: the head first, so that no half of it is ever read."""
+    await _remove(cluster, name_of(scope))
+    await _remove_parts(cluster, scope, keep=set())
+
+
+async def _remove_parts(cluster: Cluster, scope: str, keep: set[str]) -> None:
+    parts = await cluster.list_names(_COLLECTION, {"labelSelector": f"{codec.LABEL}=part"})
+    for part in parts:
+        metadata = part["metadata"]
+        if metadata["annotations"][codec.SCOPE_ANNOTATION] == scope and metadata["name"] not in keep:
+            await _remove(cluster, metadata["name"])
+
+
+async def _put(cluster: Cluster, body: Mapping[str, Any]) -> None:
+    try:
+        await cluster.create(CONFIG_MAPS, body, manager=MANAGER)
+    except AlreadyExistsError:
+        key = ObjectKey("", "ConfigMap", NAMESPACE, body["metadata"]["name"])
+        await cluster.merge_patch(CONFIG_MAPS, key, body, manager=MANAGER)
+
+
+async def _remove(cluster: Cluster, name: str) -> None:
+    try:
+        found = await cluster.get(CONFIG_MAPS, NAMESPACE, name)
+        await cluster.delete(CONFIG_MAPS, found.key, uid=found.uid, resource_version=found.resource_version)
+    except NotFoundError:
+        return

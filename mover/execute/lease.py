@@ -1,0 +1,200 @@
+"""Who works on a move: a Lease on each cluster, renewed while the program lives.
+
+A holder is gone if its lease has not been renewed for twice its duration, or if it ran on this host and its process
+has ended. Two movers on the same objects are kept apart by the API server: the lease is written with its
+resourceVersion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from graph.resource import Object, ObjectKey, ResourceType
+from mover.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError, StoppedError, TransientError
+from mover.kube import Cluster
+from mover.models import MANAGER
+from mover.record import NAMESPACE, name_of
+
+LEASES = ResourceType("coordination.k8s.io", "v1", "Lease", "leases")
+DURATION_S = 20.0
+_RENEW_EVERY_S = DURATION_S / 4
+
+
+class LeaseHeldError(StoppedError):
+    """Another mover works on the same objects."""
+
+    def __init__(self, cluster: str, scope: str, holder: str) -> None:
+        what = f"namespace {scope}" if scope else "all namespaces"
+        super().__init__(
+            f"Another capi-mover works on {what} of the {cluster} cluster: {holder}",
+            "Wait until it has ended; if it is gone, its lease ends by itself within seconds",
+        )
+        self.holder = holder
+
+
+class LeaseLostError(StoppedError):
+    """The lease could not be renewed in time, or somebody else has taken it."""
+
+    def __init__(self, cluster: str, detail: str) -> None:
+        super().__init__(
+            f"The lease on the {cluster} cluster was lost ({detail}); nothing more was changed",
+            "Go on with: capi-mover resume",
+        )
+
+
+def this_holder() -> str:
+    """Returns who we are: host, process and the time the process started, so that a reused pid is not mistaken."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+
+
+def is_gone(holder: str) -> bool:
+    """Returns whether a holder is known to be gone: it ran on this host, and its process does not run any more."""
+    host, _, process = holder.partition("/")
+    pid, _, started = process.partition("/")
+    return host == socket.gethostname() and pid.isdigit() and _started(int(pid)) != started
+
+
+def _started(pid: int) -> str:
+    """Returns when a process was started, in clock ticks since boot; "" if there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+@asynccontextmanager
+async def held(cluster: Cluster, scope: str) -> AsyncIterator[None]:
+    """Holds the lease on a move while the body runs; the body is cancelled if the lease is lost.
+
+    Raises:
+        LeaseHeldError: Somebody else holds it.
+        LeaseLostError: It could not be kept.
+    """
+    lease = _Lease(cluster, scope)
+    await lease.take()
+    body = asyncio.current_task()
+    lost: list[LeaseLostError] = []
+
+    async def renew() -> None:
+        try:
+            await lease.keep()
+        except LeaseLostError as error:
+            lost.append(error)
+            if body is not None:
+                body.cancel()
+
+    renewal = asyncio.create_task(renew())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not lost:
+            raise
+        if body is not None:
+            body.uncancel()
+        raise lost[0] from None
+    finally:
+        renewal.cancel()
+        await asyncio.gather(renewal, return_exceptions=True)
+        if not lost:
+            await lease.release()
+
+
+class _Lease:
+    """One Lease object, as it was last written by us."""
+
+    def __init__(self, cluster: Cluster, scope: str) -> None:
+        self._cluster = cluster
+        self._scope = scope
+        self._holder = this_holder()
+        self._key = ObjectKey(LEASES.group, LEASES.kind, NAMESPACE, name_of(scope))
+        self._uid = ""
+        self._version = ""
+
+    async def take(self) -> None:
+        """Takes the lease.
+
+        Raises:
+            LeaseHeldError: Its holder is alive.
+        """
+        while True:
+            try:
+                self._noted(await self._cluster.create(LEASES, self._body({}), manager=MANAGER))
+            except AlreadyExistsError:
+                found = await self._found()
+                if found is not None and await self._take_over(found):
+                    return
+            else:
+                return
+
+    async def keep(self) -> None:
+        """Renews the lease for as long as the program lives.
+
+        Raises:
+            LeaseLostError: Somebody else has it, or no renewal came through before its end.
+        """
+        loop = asyncio.get_running_loop()
+        renewed = loop.time()
+        while True:
+            await asyncio.sleep(_RENEW_EVERY_S)
+            try:
+                self._noted(await self._cluster.replace(LEASES, self._body(self._identity()), manager=MANAGER))
+                renewed = loop.time()
+            except (ConflictError, NotFoundError) as error:
+                raise LeaseLostError(self._cluster.name, str(error)) from error
+            except TransientError as error:
+                if loop.time() - renewed > DURATION_S:
+                    raise LeaseLostError(self._cluster.name, str(error)) from error
+
+    async def release(self) -> None:
+        """Deletes the lease if it is still ours; whoever cannot be reached sees it end by itself."""
+        with suppress(ApiError):
+            await self._cluster.delete(LEASES, self._key, uid=self._uid, resource_version=self._version)
+
+    async def _found(self) -> Object | None:
+        try:
+            return await self._cluster.get(LEASES, NAMESPACE, self._key.name)
+        except NotFoundError:
+            return None
+
+    async def _take_over(self, found: Object) -> bool:
+        """Returns whether the lease of a holder that is gone is ours now; False if somebody was quicker."""
+        spec = found.body()["spec"]
+        holder = spec.get("holderIdentity") or ""
+        # A POST whose answer was lost has left a lease of our own.
+        if holder != self._holder and not is_gone(holder) and not _has_ended(spec):
+            raise LeaseHeldError(self._cluster.name, self._scope, holder)
+        identity = {"uid": found.uid, "resourceVersion": found.resource_version}
+        try:
+            self._noted(await self._cluster.replace(LEASES, self._body(identity), manager=MANAGER))
+        except (ConflictError, NotFoundError):
+            return False
+        return True
+
+    def _identity(self) -> dict[str, str]:
+        return {"uid": self._uid, "resourceVersion": self._version}
+
+    def _noted(self, written: Any) -> None:
+        self._uid, self._version = written.uid, written.resource_version
+
+    def _body(self, identity: Mapping[str, str]) -> dict[str, Any]:
+        spec = {
+            "holderIdentity": self._holder,
+            "leaseDurationSeconds": int(DURATION_S),
+            "renewTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        }
+        metadata = {"namespace": NAMESPACE, "name": self._key.name, **identity}
+        return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
+
+
+def _has_ended(spec: Mapping[str, Any]) -> bool:
+    """Returns whether a lease has ended by our clock, with one duration to spare for clocks that differ."""
+    renewed = datetime.fromisoformat(spec["renewTime"])
+    return datetime.now(UTC) > renewed + timedelta(seconds=2 * float(spec.get("leaseDurationSeconds") or DURATION_S))

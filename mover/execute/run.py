@@ -1,0 +1,207 @@
+"""Starting, resuming and undoing a move: who may do what in which phase, and what becomes of a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from graph.resource import ObjectKey
+from mover.discovery import NAMESPACES, discover
+from mover.errors import MoverError, StoppedError, UsageError
+from mover.events import Listener, Noted
+from mover.execute.forward import Forward, Outcome
+from mover.execute.journal import Journal, find
+from mover.execute.lease import LeaseLostError, held, this_holder
+from mover.execute.rollback import roll_back
+from mover.kube import Cluster
+from mover.models import MoveOptions, OnFailure, Phase
+from mover.plan import Mutator, Plan, Rules, make_plan
+from mover.preflight import Findings
+from mover.record import Identity, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """The two clusters of a move."""
+
+    source: Cluster
+    target: Cluster
+
+
+class RolledBackError(StoppedError):
+    """The move failed before anything was deleted, and was undone.
+
+    `cause` is what it failed with; its exit code is the program's.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(
+            f"{_describe(cause)}\nThe move was rolled back: the source is as it was, the copies are gone",
+            "Mend the cause, then move again",
+        )
+        self.cause = cause
+        if isinstance(cause, MoverError):
+            self.exit_code = cause.exit_code
+
+
+class InterruptedMoveError(StoppedError):
+    """The move stopped on its way; it can be gone on with from its record."""
+
+
+async def start(clusters: Clusters, findings: Findings, options: MoveOptions, listener: Listener) -> Outcome:
+    """Carries out what the preflight has accepted.
+
+    Raises:
+        LeaseHeldError: Another mover works on the same objects.
+        RolledBackError: It failed and was undone.
+        InterruptedMoveError: It failed and can be resumed.
+    """
+    scope = findings.plan.inventory.namespace
+    async with _claimed(clusters, scope):
+        found = await find(clusters.source, clusters.target, scope)
+        if found.newest is not None:
+            raise StoppedError(
+                f"A move of the same objects was begun meanwhile ({found.newest.id})", "See: capi-mover status"
+            )
+        journal = Journal(await _new_record(clusters, findings, options), (clusters.source, clusters.target))
+        await journal.write(journal.record)
+        return await _run(clusters, journal, findings.plan, listener)
+
+
+async def go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator], listener: Listener) -> Outcome:
+    """Finishes an interrupted move from the phase its record says.
+
+    Raises:
+        StoppedError: The record is of a move between other clusters, or a rollback of it has begun.
+    """
+    await _require_same_clusters(clusters, record)
+    if record.is_rolling_back:
+        raise StoppedError(f"A rollback of the move {record.id} has begun", "Finish it with: capi-mover rollback")
+    async with _claimed(clusters, record.scope):
+        journal = Journal(record, (clusters.source, clusters.target))
+        await journal.advance(record.phase, holder=this_holder())
+        plan = await _plan_of(clusters.source, record, mutators)
+        return await _run(clusters, journal, plan, listener)
+
+
+async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], listener: Listener) -> None:
+    """Takes an interrupted move back.
+
+    Raises:
+        StoppedError: It is past its commit point: originals may be gone already, and only forward is safe. With the
+            source resumed, its controllers would build anew what they miss.
+    """
+    await _require_same_clusters(clusters, record)
+    if record.is_committed:
+        raise StoppedError(
+            f"The move {record.id} is in the phase {record.phase}: originals may be gone from the source already, "
+            "so it can only be completed",
+            "Go on with: capi-mover resume",
+        )
+    async with _claimed(clusters, record.scope):
+        plan = await _plan_of(clusters.source, record, mutators)
+        journal = Journal(record, (clusters.source, clusters.target))
+        await roll_back(clusters.source, clusters.target, journal, plan, listener)
+
+
+async def _run(clusters: Clusters, journal: Journal, plan: Plan, listener: Listener) -> Outcome:
+    timeout_s = journal.record.options.timeout_s
+    try:
+        async with asyncio.timeout(timeout_s or None):
+            return await Forward(clusters.source, clusters.target, journal, plan, listener).run()
+    except LeaseLostError:
+        raise
+    except (MoverError, TimeoutError, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError):
+            _accept_cancellation()
+        await _give_up(clusters, journal, plan, listener, error)
+        raise AssertionError("unreachable: giving up raises") from error
+
+
+def _accept_cancellation() -> None:
+    """Lets what has to be done after a Ctrl-C run to its end; another one ends the program at once."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+
+
+async def _give_up(clusters: Clusters, journal: Journal, plan: Plan, listener: Listener, error: BaseException) -> None:
+    """Undoes the move if that is safe and wanted, and raises what the caller has to know."""
+    record = journal.record
+    why = _describe(error)
+    where = f"The move {record.id} stopped in the phase {record.phase}"
+    if record.is_committed:
+        raise InterruptedMoveError(
+            f"{why}\n{where}. Nothing is lost, but it can only be completed",
+            "Go on with: capi-mover resume",
+        ) from error
+    if record.options.on_failure is OnFailure.KEEP:
+        raise InterruptedMoveError(
+            f"{why}\n{where}; nothing was deleted, the source is paused",
+            "Go on with: capi-mover resume, or undo it with: capi-mover rollback",
+        ) from error
+    listener(Noted(f"The move failed and is rolled back: {why}"))
+    try:
+        await roll_back(clusters.source, clusters.target, journal, plan, listener)
+    except MoverError as second:
+        raise InterruptedMoveError(
+            f"{why}\nThe move {record.id} could not be rolled back either: {second}", "Try again: capi-mover rollback"
+        ) from error
+    raise RolledBackError(error) from error
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return "Stopped by a signal"
+    if isinstance(error, TimeoutError):
+        return "The time limit (--timeout) is over"
+    return str(error)
+
+
+@asynccontextmanager
+async def _claimed(clusters: Clusters, scope: str) -> AsyncIterator[None]:
+    async with held(clusters.source, scope), held(clusters.target, scope):
+        yield
+
+
+async def _new_record(clusters: Clusters, findings: Findings, options: MoveOptions) -> Record:
+    plan = findings.plan
+    return Record(
+        id=uuid.uuid4().hex[:8],
+        phase=Phase.CLAIMED,
+        scope=plan.inventory.namespace,
+        source=await identity_of(clusters.source),
+        target=await identity_of(clusters.target),
+        options=options,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        holder=this_holder(),
+        objects=len(plan.selection.selected),
+        used=findings.used,
+        overwritten=findings.overwritten,
+        left_behind=tuple(sorted((k.group, k.kind, k.namespace, k.name) for k in plan.rules.left_behind)),
+    )
+
+
+async def identity_of(cluster: Cluster) -> Identity:
+    """Returns who a cluster is: the UID of its kube-system namespace, whatever its address."""
+    return Identity(uid=(await cluster.get(NAMESPACES, "", "kube-system")).uid, context=cluster.context)
+
+
+async def _require_same_clusters(clusters: Clusters, record: Record) -> None:
+    for cluster, known in ((clusters.source, record.source), (clusters.target, record.target)):
+        if (await identity_of(cluster)).uid != known.uid:
+            raise UsageError(
+                f"The move {record.id} has another {cluster.name} cluster (context {known.context})",
+                "Give the kubeconfigs that it was started with",
+            )
+
+
+async def _plan_of(source: Cluster, record: Record, mutators: Sequence[Mutator]) -> Plan:
+    """Returns the plan of a recorded move, made from what is on the source now."""
+    left_behind = frozenset(ObjectKey(*parts) for parts in record.left_behind)
+    exactly = frozenset(record.moving) if record.is_committed else None
+    return make_plan(await discover(source, record.scope), Rules(left_behind, exactly, tuple(mutators)))

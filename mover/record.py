@@ -1,0 +1,204 @@
+"""The move record: what is known of a move that is under way, kept in both clusters.
+
+One ConfigMap per move and cluster, in the namespace "default", named after what is moved, so that two moves of the same
+objects cannot be recorded side by side. Its `data` is for people and for the phase; everything else is one
+compressed payload, split into further ConfigMaps where it is large. Pure: encoding and decoding only.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from graph.resource import ObjectKey, ResourceType
+from mover.errors import MoverError
+from mover.models import MoveOptions, Phase
+from mover.pause import Pause
+
+NAMESPACE = "default"
+LABEL = "capi-mover.io/record"
+SCOPE_ANNOTATION = "capi-mover.io/namespace"
+CHUNK_BYTES = 512 * 1024
+FORMAT = 1
+
+
+class Identity(BaseModel):
+    """A cluster: the UID of its kube-system namespace, and the context it was reached by."""
+
+    model_config = ConfigDict(frozen=True)
+    uid: str
+    context: str
+
+
+class PauseEntry(BaseModel):
+    """One pause or saved status that the move has set, and how the field was before."""
+
+    model_config = ConfigDict(frozen=True)
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespace: str
+    name: str
+    field: str
+    before: bool | str | None = None
+
+    @classmethod
+    def of(cls, pause: Pause) -> PauseEntry:
+        """Returns the entry of a pause."""
+        kind, key = pause.resource, pause.key
+        return cls(
+            group=kind.group,
+            version=kind.version,
+            kind=kind.kind,
+            plural=kind.plural,
+            namespace=key.namespace,
+            name=key.name,
+            field=pause.field,
+            before=pause.before,
+        )
+
+    def pause(self) -> Pause:
+        """Returns the pause of an entry."""
+        kind = ResourceType(self.group, self.version, self.kind, self.plural, namespaced=bool(self.namespace))
+        return Pause(kind, ObjectKey(self.group, self.kind, self.namespace, self.name), self.field, self.before)
+
+
+class Record(BaseModel):
+    """All that is known of a move.
+
+    Attributes:
+        id: Names the move.
+        phase: The phase it is in.
+        scope: The namespace that moves, "" for all.
+        source: Where the objects come from.
+        target: Where they go.
+        options: What was asked for.
+        started: When it began (RFC 3339, the mover's clock).
+        holder: Who works on it.
+        objects: How many objects move.
+        pauses: What the move has set or is about to set on the source.
+        target_pauses: What is taken off the target at the end; known from the phase `creating` on.
+        used: UID on the source -> UID on the target of what was there before and is used as it is.
+        overwritten: The same of what is overwritten.
+        namespaces: Namespaces that the move creates on the target.
+        left_behind: Objects that stay on request.
+        copying: Whether copies may be on the target: creating them has begun.
+        foreign: Objects on the target that somebody else created while the move ran.
+        moving: UIDs on the source of the objects that are deleted; known from the phase `deleting` on.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    id: str
+    phase: Phase
+    scope: str
+    source: Identity
+    target: Identity
+    options: MoveOptions
+    started: str
+    holder: str = ""
+    objects: int = 0
+    pauses: tuple[PauseEntry, ...] = ()
+    target_pauses: tuple[PauseEntry, ...] = ()
+    used: Mapping[str, str] = {}
+    overwritten: Mapping[str, str] = {}
+    namespaces: tuple[str, ...] = ()
+    left_behind: tuple[tuple[str, str, str, str], ...] = ()
+    copying: bool = False
+    foreign: tuple[tuple[str, str, str, str], ...] = ()
+    moving: tuple[str, ...] = ()
+
+    @property
+    def is_committed(self) -> bool:
+        """Returns whether something may have been deleted from the source: only forward is safe then."""
+        return self.phase in (Phase.DELETING, Phase.RESUMING, Phase.DONE)
+
+    @property
+    def is_rolling_back(self) -> bool:
+        """Returns whether a rollback has begun: only finishing it is safe then."""
+        return self.phase is Phase.ROLLING_BACK
+
+
+class RecordError(MoverError):
+    """A move record cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A record as ConfigMap bodies: the head, and what did not fit into it."""
+
+    head: Mapping[str, Any]
+    chunks: tuple[Mapping[str, Any], ...]
+
+
+def name_of(scope: str) -> str:
+    """Returns the name of the ConfigMap and the Lease of a move: `capi-mover.NAMESPACE`, `capi-mover` for all."""
+    return f"capi-mover.{scope}" if scope else "capi-mover"
+
+
+def chunk_name(scope: str, digest: str, number: int) -> str:
+    """Returns the name of a further ConfigMap; the digest keeps an older payload whole until the head has changed."""
+    return f"{name_of(scope)}.{digest[:10]}.{number}"
+
+
+def encode(record: Record) -> Encoded:
+    """Returns the ConfigMaps of a record."""
+    payload = zlib.compress(record.model_dump_json(exclude={"phase", "holder"}).encode())
+    digest = hashlib.sha256(payload).hexdigest()
+    parts = [payload[start : start + CHUNK_BYTES] for start in range(0, len(payload), CHUNK_BYTES)]
+    data = {
+        "format": str(FORMAT),
+        "id": record.id,
+        "phase": record.phase.value,
+        "holder": record.holder,
+        "source": f"{record.source.context} ({record.source.uid})",
+        "target": f"{record.target.context} ({record.target.uid})",
+        "started": record.started,
+        "objects": str(record.objects),
+        "digest": digest,
+        "parts": str(len(parts)),
+    }
+    head = _config_map(name_of(record.scope), record.scope, data, parts[0])
+    chunks = [
+        _config_map(chunk_name(record.scope, digest, number), record.scope, {}, part)
+        for number, part in enumerate(parts[1:], start=1)
+    ]
+    return Encoded(head, tuple(chunks))
+
+
+def _config_map(name: str, scope: str, data: Mapping[str, str], part: bytes) -> dict[str, Any]:
+    metadata = {
+        "name": name,
+        "namespace": NAMESPACE,
+        "labels": {LABEL: "head" if data else "part"},
+        "annotations": {SCOPE_ANNOTATION: scope},
+    }
+    content = {"binaryData": {"payload": base64.b64encode(part).decode()}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data), **content}
+
+
+def decode(head: Mapping[str, Any], chunks: Sequence[Mapping[str, Any]]) -> Record:
+    """Returns the record of its ConfigMaps; `chunks` in the order of their numbers.
+
+    Raises:
+        RecordError: They do not belong together, or were written by another version.
+    """
+    data = head["data"]
+    name = head["metadata"]["name"]
+    if data.get("format") != str(FORMAT):
+        raise RecordError(f"The move record {name} is of format {data.get('format')}; this version knows {FORMAT}")
+    payload = b"".join(base64.b64decode(part["binaryData"]["payload"]) for part in (head, *chunks))
+    if hashlib.sha256(payload).hexdigest() != data["digest"]:
+        raise RecordError(f"The move record {name} is damaged: its parts do not belong together")
+    try:
+        content = orjson.loads(zlib.decompress(payload))
+        return Record.model_validate({**content, "phase": data["phase"], "holder": data.get("holder", "")})
+    except (zlib.error, orjson.JSONDecodeError, ValidationError) as error:
+        raise RecordError(f"The move record {name} cannot be read: {error}") from error
