@@ -40,6 +40,14 @@ class ClusterRef:
     context: str | None = None
 
 
+def place_of(text: str) -> ClusterRef:
+    """Returns the cluster that KUBECONFIG or KUBECONFIG@CONTEXT names; context names may have an @ themselves."""
+    if Path(text).exists() or "@" not in text:
+        return ClusterRef(Path(text))
+    file, _, context = text.partition("@")
+    return ClusterRef(Path(file), context)
+
+
 async def plan_async(source: ClusterRef, options: MoveOptions | None = None) -> Plan:
     """Returns what a move from `source` would do; reads only.
 

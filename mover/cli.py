@@ -12,13 +12,14 @@ import signal
 import sys
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from mover.models import ExistingPolicy, MoveOptions, PausedPolicy, RestoreStatus
+from mover.models import ExistingPolicy, MoveOptions, OnFailure, PausedPolicy, RestoreStatus
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +54,14 @@ class HiddenWarnings(StrEnum):
     NONE = "none"
 
 
+class OutputFormat(StrEnum):
+    """How a command prints what it has found."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+DIFFERENT = 5
 _SOURCE = "Source"
 _TARGET = "Target"
 
@@ -112,6 +121,10 @@ def move(
     restore_status: Annotated[
         RestoreStatus, typer.Option(help="Whose status is restored on the target.")
     ] = RestoreStatus.ALL,
+    on_failure: Annotated[
+        OnFailure, typer.Option(help="A move that fails before it deletes anything: undo it, or keep it for a resume.")
+    ] = OnFailure.ROLLBACK,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds after which to give up; 0 for never.")] = 0.0,
     pause_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for controllers to confirm the pause.")
     ] = 120.0,
@@ -147,6 +160,8 @@ def move(
             existing=_existing_policy(adopt=adopt, overwrite=overwrite),
             leave_behind=leave_behind,
             restore_status=restore_status,
+            on_failure=on_failure,
+            timeout_s=timeout,
             pause_timeout_s=pause_timeout,
         )
         if dry_run:
@@ -156,6 +171,112 @@ def move(
             with _view(console, verbosity) as view:
                 report = _run(api.move_async(source, target, options, view))
             _print_all(console, summary_of(report))
+
+
+@app.command()
+def resume(
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    to_kubeconfig: ToKubeconfig = None,
+    to_kubeconfig_context: ToKubeconfigContext = None,
+    namespace: Namespace = None,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Finishes a move that was interrupted, from the record it left in the clusters.
+
+    Example: capi-mover resume --to-kubeconfig=target-kubeconfig.yaml -n metal3
+    """
+    _set_up_logging(verbosity, HiddenWarnings.DEFAULT)
+    console = _console()
+    with _errors_shown():
+        from mover import api
+
+        source = api.ClusterRef(kubeconfig, kubeconfig_context)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
+        with _view(console, verbosity) as view:
+            report = _run(api.resume_async(source, target, namespace, view))
+        _print_all(console, summary_of(report))
+
+
+@app.command()
+def rollback(
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    to_kubeconfig: ToKubeconfig = None,
+    to_kubeconfig_context: ToKubeconfigContext = None,
+    namespace: Namespace = None,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Undoes a move that was interrupted before it deleted anything.
+
+    The copies leave the target, and the source is exactly as it was. Once originals may be gone, only forward is safe,
+    and this is refused.
+
+    Example: capi-mover rollback --to-kubeconfig=target-kubeconfig.yaml -n metal3
+    """
+    _set_up_logging(verbosity, HiddenWarnings.DEFAULT)
+    console = _console()
+    with _errors_shown():
+        from mover import api
+
+        source = api.ClusterRef(kubeconfig, kubeconfig_context)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
+        with _view(console, verbosity) as view:
+            _run(api.rollback_async(source, target, namespace, view))
+
+
+@app.command()
+def status(
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print it.")] = OutputFormat.TEXT,
+) -> None:
+    """Shows which moves a cluster takes part in, their phase, since when, and the next command.
+
+    Example: capi-mover status --kubeconfig=bootstrap.kubeconfig
+    """
+    console = _console()
+    with _errors_shown():
+        from mover import api
+        from mover.report import status_lines
+
+        records = _run(api.status_async(api.ClusterRef(kubeconfig, kubeconfig_context)))
+        if output is OutputFormat.JSON:
+            _print_json([record.model_dump(mode="json") for record in records])
+        else:
+            _print_all(console, status_lines(records))
+
+
+@app.command()
+def diff(
+    one: Annotated[str, typer.Argument(help="A kubeconfig, or KUBECONFIG@CONTEXT.", metavar="A")],
+    other: Annotated[str, typer.Argument(help="Another one.", metavar="B")],
+    namespace: Namespace = None,
+    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print it.")] = OutputFormat.TEXT,
+) -> None:
+    """Shows where the movable objects of two clusters differ; exit code 0 if they are equal, 5 if not.
+
+    What a server assigns (UIDs, versions, times) is not compared.
+
+    Example: capi-mover diff source.kubeconfig target.kubeconfig@admin -n metal3
+    """
+    console = _console()
+    with _errors_shown():
+        from mover import api
+
+        found = _run(api.diff_async(api.place_of(one), api.place_of(other), namespace))
+        if output is OutputFormat.JSON:
+            _print_json([asdict(difference) for difference in found])
+        else:
+            _print_all(console, [str(difference) for difference in found] or ["No differences"])
+        if found:
+            raise typer.Exit(DIFFERENT)
+
+
+def _print_json(value: Any) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from mover.events import Event, Noted, ObjectDone, PhaseEnded, PhaseStarted, Waiting
 from mover.models import KindCount, MoveReport, Phase
+from mover.record import Record
 
 _TITLES = {
     Phase.PREFLIGHT: "Checking both clusters",
@@ -185,3 +186,28 @@ def _left(report: MoveReport) -> list[str]:
     more = len(report.left) - len(shown)
     tail = [f"  … and {more} more"] if more else []
     return [f"Stayed on the source ({len(report.left)}):", *shown, *tail]
+
+
+def status_lines(records: Sequence[Record]) -> list[str]:
+    """Returns what `capi-mover status` prints: a paragraph per move, with the command to go on with."""
+    if not records:
+        return ["No move is under way."]
+    lines = []
+    for record in records:
+        what = f"Namespace {record.scope}" if record.scope else "All namespaces"
+        lines += [
+            f"{what}: move {record.id} of {record.objects} objects, phase {record.phase}",
+            f"  from {record.source.context} to {record.target.context}, since {record.started}",
+            f"  worked on by {record.holder}",
+            f"  next: {_next_command(record)}",
+        ]
+    return lines
+
+
+def _next_command(record: Record) -> str:
+    flags = f"--kubeconfig-context {record.source.context} --to-kubeconfig-context {record.target.context}"
+    scope = f" -n {record.scope}" if record.scope else ""
+    if record.is_rolling_back:
+        return f"capi-mover rollback {flags}{scope}"
+    forward = f"capi-mover resume {flags}{scope}"
+    return forward if record.is_committed else f"{forward}, or: capi-mover rollback {flags}{scope}"
