@@ -59,6 +59,18 @@ demo: venv ## Move a Metal3 cluster between two real control planes (KEEP=1 leav
 test: testbed ## All tests
 	@$(BIN)/pytest
 
+.PHONY: compare
+compare: testbed ## Compare with the real clusterctl at length (CAPI=v1.13.6 KUBERNETES=v1.34.4 for other versions)
+	@COMPARE=all $(BIN)/pytest tests/differential
+
+.PHONY: crash
+crash: testbed ## Kill a move before and after every single write
+	@CRASH_POINTS=all $(BIN)/pytest tests/crash
+
+.PHONY: faults
+faults: testbed ## All faults, the slow ones too
+	@FAULTS=all $(BIN)/pytest tests/faults
+
 .PHONY: clean
 clean: ## Remove what was made in this folder; the cache stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
