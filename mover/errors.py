@@ -174,7 +174,13 @@ class Call:
 
 
 class ApiError(MoverError):
-    """An answer of an API server that is not a success."""
+    """An answer of an API server that is not a success.
+
+    The user sees one as it is only if it came before anything was changed; after that it is the cause of an error
+    that says how the move can be gone on with.
+    """
+
+    exit_code = 2
 
     def __init__(self, call: Call, status: int, reason: str, message: str) -> None:
         super().__init__(call, status, reason, message)

@@ -110,18 +110,28 @@ class Forward:
             )
             await create_namespaces(self._source, self._target, self._plan, missing)
             copier = Copier(self._target, self._plan, self._options, record.used, record.overwritten)
-            copier.take_over(await copies_made(self._target, self._plan, {**record.used, **record.overwritten}))
-            await self._copy_all(copier)
+            await self._copy_all(copier, is_first=not record.copying)
         return copier
 
-    async def _copy_all(self, copier: Copier) -> None:
+    async def _copy_all(self, copier: Copier, *, is_first: bool) -> None:
+        record = self._journal.record
+        made = await copies_made(self._target, self._plan, {**record.used, **record.overwritten})
         try:
+            if is_first:
+                self._require_none(made)
+            copier.take_over(made)
             await copier.copy_all(self._clock.counter(Phase.CREATING, "created"))
         except ForeignObjectError as error:
             # Recorded, so that a rollback does not take it for a copy.
             key = (error.key.group, error.key.kind, error.key.namespace, error.key.name)
             await self._journal.advance(Phase.CREATING, foreign=(*self._journal.record.foreign, key))
             raise
+
+    def _require_none(self, made: Mapping[str, str]) -> None:
+        """Nothing of ours can be there before the first copy: what is there came after the preflight."""
+        for uid in self._plan.creation.sequence:
+            if uid in made:
+                raise ForeignObjectError(self._plan.image(self._plan.object(uid)).key, self._target.name)
 
     def _target_pauses(self) -> tuple[PauseEntry, ...]:
         pauses = [entry.pause() for entry in self._journal.record.pauses]

@@ -24,6 +24,7 @@ from mover.record import NAMESPACE, name_of
 
 LEASES = ResourceType("coordination.k8s.io", "v1", "Lease", "leases")
 DURATION_S = 20.0
+_RELEASE_S = 5.0
 _RENEW_EVERY_S = DURATION_S / 4
 
 
@@ -154,9 +155,10 @@ class _Lease:
                     raise LeaseLostError(self._cluster.name, str(error)) from error
 
     async def release(self) -> None:
-        """Deletes the lease if it is still ours; whoever cannot be reached sees it end by itself."""
-        with suppress(ApiError):
-            await self._cluster.delete(LEASES, self._key, uid=self._uid, resource_version=self._version)
+        """Deletes the lease if it is still ours; on a cluster that cannot be reached it ends by itself."""
+        with suppress(ApiError, TimeoutError):
+            async with asyncio.timeout(_RELEASE_S):
+                await self._cluster.delete(LEASES, self._key, uid=self._uid, resource_version=self._version)
 
     async def _found(self) -> Object | None:
         try:

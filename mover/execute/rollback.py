@@ -6,7 +6,7 @@ Copies first, pauses last: no object is unpaused on both clusters, not even for 
 from __future__ import annotations
 
 from graph.resource import ObjectKey
-from mover.discovery import NAMESPACES, deletion_webhooks
+from mover.discovery import NAMESPACES, deletion_webhooks, discover
 from mover.errors import ConnectionFailedError, NotFoundError, StoppedError
 from mover.events import Listener, Noted
 from mover.execute.clock import Clock
@@ -19,6 +19,9 @@ from mover.models import MANAGER, Phase
 from mover.pause import Pause, resume_patch
 from mover.plan import Plan
 from mover.verify import read_objects
+
+# Kubernetes puts this ConfigMap into every namespace by itself.
+_ROOT_CA = "kube-root-ca.crt"
 
 
 async def roll_back(source: Cluster, target: Cluster, journal: Journal, plan: Plan, listener: Listener) -> None:
@@ -70,8 +73,12 @@ async def _remove_copies(target: Cluster, journal: Journal, plan: Plan, clock: C
 
 
 async def _remove_namespace(target: Cluster, name: str) -> None:
+    """Deletes a namespace that the move has created, unless somebody else has put something into it."""
     try:
         found = await target.get(NAMESPACES, "", name)
+        inventory = await discover(target, name)
+        if any(obj.key.namespace == name and obj.key.name != _ROOT_CA for obj in inventory.objects):
+            return
         await target.delete(NAMESPACES, found.key, uid=found.uid, resource_version=found.resource_version)
     except NotFoundError:
         return

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from graph.resource import ObjectKey
 from mover.discovery import NAMESPACES, discover
-from mover.errors import MoverError, StoppedError, UsageError
+from mover.errors import MoverError, StoppedError, UsageError, VerificationError
 from mover.events import Listener, Noted
 from mover.execute.forward import Forward, Outcome
 from mover.execute.journal import Journal, find
@@ -35,7 +35,7 @@ class Clusters:
 class RolledBackError(StoppedError):
     """The move failed before anything was deleted, and was undone.
 
-    `cause` is what it failed with; its exit code is the program's.
+    `cause` is what it failed with.
     """
 
     def __init__(self, cause: BaseException) -> None:
@@ -44,7 +44,7 @@ class RolledBackError(StoppedError):
             "Mend the cause, then move again",
         )
         self.cause = cause
-        if isinstance(cause, MoverError):
+        if isinstance(cause, VerificationError):
             self.exit_code = cause.exit_code
 
 
