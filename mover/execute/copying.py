@@ -131,12 +131,12 @@ class Copier:
         )
 
     async def _close_cycle(self, obj: Object) -> None:
+        owners = {"ownerReferences": transform.owner_references(obj.owners, self.new_uids)}
+        await self._target.merge_patch(obj.type, obj.key, {"metadata": owners}, manager=MANAGER)
+        # In a patch of its own: the server makes whoever changes a field its manager, whatever the patch says of them.
         entries = obj.body()["metadata"].get("managedFields") or ()
-        patch = {
-            "ownerReferences": transform.owner_references(obj.owners, self.new_uids),
-            "managedFields": transform.managed_fields(entries, self.new_uids),
-        }
-        await self._target.merge_patch(obj.type, obj.key, {"metadata": patch}, manager=MANAGER)
+        wanted = {"managedFields": transform.managed_fields(entries, self.new_uids)}
+        await self._target.merge_patch(obj.type, obj.key, {"metadata": wanted}, manager=MANAGER)
 
     async def renew(self, original: Object, *, with_status: bool = True) -> None:
         """Makes the copy of an object equal to it again: it has changed on the source since it was copied.
