@@ -14,6 +14,7 @@ from typing import Any
 import networkx as nx
 
 from graph import rules
+from graph.references import references
 from graph.resource import Object, ObjectKey, OwnerRef
 from graph.rules import SoftRule
 
@@ -127,11 +128,17 @@ class ObjectGraph:
                 yield owner, uid, data["hard"], data["soft"]
 
 
-def build(objects: Iterable[Object]) -> ObjectGraph:
+def build(objects: Iterable[Object], *, knows_metal3: bool = True) -> ObjectGraph:
     """Returns the graph of the objects.
 
     An object that was listed twice (the Secrets of a provider's namespace are) is one node. Hard edges are
-    the owner references, by UID alone; soft edges follow clusterctl objectgraph.go, setSoftOwnership.
+    the owner references, by UID alone; soft edges follow clusterctl objectgraph.go, setSoftOwnership, and Metal3's
+    references: a Secret without owners belongs to the host that names it, an IPPool without owners to the IPClaims
+    that draw from it.
+
+    Args:
+        objects: In any order.
+        knows_metal3: Whether Metal3's references count; without them the graph is clusterctl's.
 
     Raises:
         DuplicateObjectError: Two objects have the same key and different UIDs.
@@ -142,6 +149,8 @@ def build(objects: Iterable[Object]) -> ObjectGraph:
     digraph.add_nodes_from(found)
     virtual = _in_key_order(_add_hard_edges(digraph, found))
     _add_soft_edges(digraph, found)
+    if knows_metal3:
+        _add_metal3_edges(digraph, found)
     return ObjectGraph(
         digraph=nx.freeze(digraph),  # type: ignore[no-untyped-call]
         objects=MappingProxyType(found),
@@ -238,6 +247,27 @@ def _add_soft_edges(digraph: nx.DiGraph, found: Mapping[str, Object]) -> None:
         if owner is not None:
             hard = digraph.has_edge(owner, uid)
             digraph.add_edge(owner, uid, hard=hard, soft=rule)
+
+
+_METAL3_TIES = {
+    rules.BARE_METAL_HOST: (rules.SECRET, SoftRule.HOST_SECRET),
+    rules.IP_CLAIM: (rules.IP_POOL, SoftRule.CLAIM_POOL),
+}
+
+
+def _add_metal3_edges(digraph: nx.DiGraph, found: Mapping[str, Object]) -> None:
+    """Ties what nobody owns to the Metal3 objects that name it."""
+    kinds = {kind for kind, _ in _METAL3_TIES.values()}
+    ownerless = {obj.key: uid for uid, obj in found.items() if not obj.owners and obj.type.group_kind in kinds}
+    for uid, obj in found.items():
+        tie = _METAL3_TIES.get(obj.type.group_kind)
+        if tie is None:
+            continue
+        kind, rule = tie
+        for reference in references(obj):
+            named = ownerless.get(reference.key)
+            if named is not None and found[named].type.group_kind == kind and not digraph.has_edge(uid, named):
+                digraph.add_edge(uid, named, hard=False, soft=rule)
 
 
 def _soft_owner(obj: Object) -> tuple[ObjectKey | None, SoftRule | None]:

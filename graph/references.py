@@ -32,8 +32,7 @@ _Resolver: TypeAlias = Callable[[Any, str], ObjectKey | None]
 def references(obj: Object) -> tuple[Reference, ...]:
     """Returns the objects that a Metal3 object names, in the order of the fields; nothing for other kinds.
 
-    Sources: the CRDs of baremetal-operator, CAPM3 and IPAM. A HardwareData has no field for it: it belongs to
-        the
+    Sources: the CRDs of baremetal-operator, CAPM3 and IPAM. A HardwareData has no field for it: it belongs to the
     BareMetalHost of its own name, which takes `status.hardware` from it.
     """
     if obj.type.group_kind == rules.HARDWARE_DATA:

@@ -216,11 +216,16 @@ of one then meets a conflict."""
 
 
 class SoftRule(StrEnum):
-    """The rules that make an owner without an owner reference (objectgraph.go, setSoftOwnership)."""
+    """The rules that make an owner without an owner reference.
+
+    The first three are clusterctl's (objectgraph.go, setSoftOwnership), the others Metal3's (docs/decisions/0002).
+    """
 
     SECRET_NAME = "cluster-secret-name"  # noqa: S105 - the name of a rule
     TOPOLOGY_CLASS = "cluster-topology-class"
     BINDING_CLUSTER = "binding-cluster-name"
+    HOST_SECRET = "host-secret"  # noqa: S105 - the name of a rule
+    CLAIM_POOL = "claim-pool"
 
 
 SECRET_PURPOSES: Final[tuple[str, ...]] = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graph.resource import Object
+from mover import metal3
 from mover.concurrency import all_of
 from mover.diff import compare
 from mover.discovery import discover
@@ -23,6 +24,7 @@ from mover.models import KindCount, LeftObject, MoveOptions, MoveReport, Phase
 from mover.plan import Mutator, Plan, Rules, make_plan
 from mover.preflight import check_move
 from mover.record import Record
+from mover.waiting import wait_until
 
 DEFAULT_NAMESPACE = "default"
 
@@ -57,7 +59,8 @@ async def plan_async(source: ClusterRef, options: MoveOptions | None = None) -> 
     """
     options = options or MoveOptions()
     async with await connect("source", source.kubeconfig, source.context) as cluster:
-        return make_plan(await discover(cluster, _namespace(cluster, options)))
+        scope = _namespace(cluster, options)
+        return make_plan(await discover(cluster, scope, strict_labels=options.strict_labels))
 
 
 async def move_async(
@@ -172,12 +175,23 @@ async def _start(
 ) -> MoveReport:
     clock = Clock(listener)
     with clock.phase(Phase.PREFLIGHT):
-        plan = make_plan(await discover(clusters.source, scope), Rules(mutators=tuple(mutators)))
+        rules = Rules(mutators=tuple(mutators))
+        plan = await _steady_plan(clusters.source, scope, options, rules, listener)
         findings = await check_move(clusters.source, clusters.target, plan, options)
         if findings.problems:
             raise RefusedError(findings.problems)
     outcome = await start(clusters, findings, options, listener)
     return _report(clusters, outcome, clock.seconds)
+
+
+async def _steady_plan(source: Cluster, scope: str, options: MoveOptions, rules: Rules, listener: Listener) -> Plan:
+    """Returns the plan, made when no host is about to change any more or wait_hosts_s is over."""
+    plan = make_plan(await discover(source, scope, strict_labels=options.strict_labels), rules)
+    hosts = [obj for obj in plan.selection.moved if metal3.is_host(obj)]
+    if not options.wait_hosts_s or not any(map(metal3.transition, hosts)):
+        return plan
+    await wait_until(source, hosts, metal3.transition, options.wait_hosts_s, listener)
+    return make_plan(await discover(source, scope, strict_labels=options.strict_labels), rules)
 
 
 async def _go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator], listener: Listener) -> MoveReport:

@@ -115,6 +115,9 @@ def move(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Overwrite objects on the target, as clusterctl does.")
     ] = False,
+    strict_labels: Annotated[
+        bool, typer.Option("--strict-labels", help="Go by clusterctl's labels alone; do not know Metal3's kinds.")
+    ] = False,
     leave_behind: Annotated[
         bool, typer.Option("--leave-behind", help="Leave objects whose owner does not move, with all below them.")
     ] = False,
@@ -125,6 +128,13 @@ def move(
         OnFailure, typer.Option(help="A move that fails before it deletes anything: undo it, or keep it for a resume.")
     ] = OnFailure.ROLLBACK,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds after which to give up; 0 for never.")] = 0.0,
+    wait_hosts: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for hosts that are about to change; default: refuse.")
+    ] = 0.0,
+    ignore_stale_block_move: Annotated[
+        bool,
+        typer.Option("--ignore-stale-block-move", help="Do not wait for block-move on hosts without a consumer."),
+    ] = False,
     pause_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for controllers to confirm the pause.")
     ] = 120.0,
@@ -158,10 +168,13 @@ def move(
             namespace=namespace or None,
             paused=paused,
             existing=_existing_policy(adopt=adopt, overwrite=overwrite),
+            strict_labels=strict_labels,
             leave_behind=leave_behind,
             restore_status=restore_status,
             on_failure=on_failure,
             timeout_s=timeout,
+            wait_hosts_s=wait_hosts,
+            ignore_stale_block_move=ignore_stale_block_move,
             pause_timeout_s=pause_timeout,
         )
         if dry_run:

@@ -6,7 +6,7 @@ Metal3's own kinds are known and need no label (docs/decisions/0002).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,7 @@ class Inventory:
         objects: The objects of these types, sorted by key.
         providers: The installed providers, sorted.
         shared_classes: ClusterClasses of the namespace that Clusters of other namespaces use.
+        strict_labels: Whether it was read by clusterctl's labels alone, without knowing Metal3.
     """
 
     namespace: str
@@ -63,17 +64,18 @@ class Inventory:
     objects: tuple[Object, ...]
     providers: tuple[Provider, ...]
     shared_classes: frozenset[ObjectKey]
+    strict_labels: bool = False
 
 
-async def discover(cluster: Cluster, namespace: str) -> Inventory:
-    """Returns the inventory of one namespace, or of all with "".
+async def discover(cluster: Cluster, namespace: str, *, strict_labels: bool = False) -> Inventory:
+    """Returns the inventory of one namespace, or of all with ""; with `strict_labels` Metal3's kinds are not known.
 
     Raises:
         UsageError: The cluster is not a management cluster, or the namespace does not exist.
         ApiError: A list failed.
     """
     await _require_namespace(cluster, namespace)
-    types, providers = await both(movable_types(cluster), list_providers(cluster))
+    types, providers = await both(movable_types(cluster, strict_labels=strict_labels), list_providers(cluster))
     lists = [_list(cluster, resource, namespace) for resource in types]
     credentials = [_list(cluster, SECRETS, space) for space in _credential_namespaces(providers, namespace)]
     found = _flatten(await all_of([*lists, *credentials]))
@@ -81,11 +83,11 @@ async def discover(cluster: Cluster, namespace: str) -> Inventory:
     shared = await _classes_shared(cluster, types, namespace)
     unique = {obj.uid: obj for obj in [*found, *classes]}
     objects = tuple(sorted(unique.values(), key=lambda obj: obj.key))
-    return Inventory(namespace, types, objects, providers, shared)
+    return Inventory(namespace, types, objects, providers, shared, strict_labels)
 
 
-async def movable_types(cluster: Cluster) -> tuple[ResourceType, ...]:
-    """Returns the types to read: labelled CRDs, Metal3's known kinds, Secrets and ConfigMaps; sorted.
+async def movable_types(cluster: Cluster, *, strict_labels: bool = False) -> tuple[ResourceType, ...]:
+    """Returns the types to read: labelled CRDs, Secrets and ConfigMaps, and Metal3's known kinds; sorted.
 
     Raises:
         UsageError: No CRD carries clusterctl's label.
@@ -97,11 +99,16 @@ async def movable_types(cluster: Cluster) -> tuple[ResourceType, ...]:
             f"(none is labelled {rules.CLUSTERCTL_LABEL})",
             "Is it a management cluster? Providers are installed with: clusterctl init",
         )
-    have = {crd["metadata"]["name"] for crd in labelled}
-    unlabelled = [obj.key.name for obj in names.objects if obj.key.name not in have and _may_be_metal3(obj.key.name)]
-    extra = await all_of(cluster.get_json(f"{_CRDS_PATH}/{name}") for name in sorted(unlabelled))
-    metal3 = [crd for crd in extra if _group_kind(crd) in rules.METAL3_KINDS]
-    return tuple(sorted([*map(_type_of, [*labelled, *metal3]), SECRETS, CONFIG_MAPS]))
+    known = {crd["metadata"]["name"] for crd in labelled}
+    metal3 = () if strict_labels else await _metal3_crds(cluster, [obj.key.name for obj in names.objects], known)
+    types = [_type_of(crd, strict_labels=strict_labels) for crd in (*labelled, *metal3)]
+    return tuple(sorted([*types, SECRETS, CONFIG_MAPS]))
+
+
+async def _metal3_crds(cluster: Cluster, names: Sequence[str], known: Collection[str]) -> list[Mapping[str, Any]]:
+    unlabelled = sorted(name for name in names if name not in known and _may_be_metal3(name))
+    crds = await all_of(cluster.get_json(f"{_CRDS_PATH}/{name}") for name in unlabelled)
+    return [crd for crd in crds if _group_kind(crd) in rules.METAL3_KINDS]
 
 
 def _may_be_metal3(crd_name: str) -> bool:
@@ -116,12 +123,12 @@ def _group_kind(crd: Mapping[str, Any]) -> tuple[str, str]:
     return crd["spec"]["group"], crd["spec"]["names"]["kind"]
 
 
-def _type_of(crd: Mapping[str, Any]) -> ResourceType:
+def _type_of(crd: Mapping[str, Any], *, strict_labels: bool) -> ResourceType:
     spec = crd["spec"]
     version = next(version for version in spec["versions"] if version.get("storage"))
     group, kind = _group_kind(crd)
     labels = crd["metadata"].get("labels") or {}
-    known = rules.METAL3_KINDS.get((group, kind), rules.MoveFlags())
+    known = rules.MoveFlags() if strict_labels else rules.METAL3_KINDS.get((group, kind), rules.MoveFlags())
     hierarchy = rules.is_hierarchy_kind(group, kind) or known.move_hierarchy or rules.MOVE_HIERARCHY_LABEL in labels
     return ResourceType(
         group=group,

@@ -74,3 +74,40 @@ def is_metal3(obj: Object) -> bool:
 def reports_no_pause(obj: Object) -> bool:
     """Returns whether the kind's controller does not tell when it has seen a pause (hosts, data, addresses)."""
     return is_metal3(obj) and obj.type.group_kind not in rules.PAUSED_CONDITION_KINDS
+
+
+def has_stale_block(obj: Object) -> bool:
+    """Returns whether a host asks to wait although nobody will ever take the request back.
+
+    CAPM3 leaves `block-move` on a host that it has released; with no consumer there is nobody to remove it.
+    """
+    if not is_host(obj) or rules.BLOCK_MOVE_ANNOTATION not in obj.annotations:
+        return False
+    return not (obj.body().get("spec") or {}).get("consumerRef")
+
+
+_STEADY_STATES = frozenset({"", "unmanaged", "available", "ready", "provisioned", "externally provisioned"})
+
+
+def transition(host: Object) -> str | None:
+    """Returns why a host is about to change, None if it is steady.
+
+    Moved in between, the source goes on with what it has begun and the target begins anew. A host that is paused is
+    not acted upon, whatever its spec says.
+    """
+    body = host.body()
+    spec, status = body.get("spec") or {}, body.get("status") or {}
+    state = str((status.get("provisioning") or {}).get("state") or "")
+    if state not in _STEADY_STATES:
+        return f"it is {state}"
+    if rules.HOST_PAUSED_ANNOTATION in host.annotations or spec.get("externallyProvisioned"):
+        return None
+    wanted = str((spec.get("image") or {}).get("url") or "")
+    has = str(((status.get("provisioning") or {}).get("image") or {}).get("url") or "")
+    if state in ("available", "ready") and wanted:
+        return "it is about to be provisioned (spec.image is set)"
+    if state == "provisioned" and wanted != has:
+        return "it is about to be deprovisioned (spec.image is not the image it has)"
+    if not status and not spec.get("externallyProvisioned"):
+        return "it has no status yet: its operator has not seen it"
+    return None

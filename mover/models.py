@@ -53,6 +53,12 @@ class Phase(StrEnum):
     RESUMING = "resuming"
     ROLLING_BACK = "rolling-back"
     DONE = "done"
+    SAVING = "saving"
+    """A backup writes its files; the source is paused."""
+    RELEASING = "releasing"
+    """A backup resumes its source."""
+    LOADING = "loading"
+    """A restore reads the files of a backup."""
 
 
 class _Frozen(BaseModel):
@@ -68,9 +74,12 @@ class MoveOptions(_Frozen):
         paused: What to do with Clusters and ClusterClasses that are paused: refuse, or move them and keep them so.
         existing: What to do with objects that are on the target already: refuse, adopt them if they are equal, or
             overwrite them as clusterctl does.
+        strict_labels: Go by clusterctl's labels alone: Metal3's kinds and references are not known by themselves.
         leave_behind: Leave objects with an owner that does not move on the source, instead of refusing.
         on_failure: What becomes of a move that fails before anything was deleted: undo it, or keep it for a resume.
         to_namespace: The namespace on the target; None for the same one.
+        wait_hosts_s: How long to wait for hosts that are about to change before the preflight, in seconds.
+        ignore_stale_block_move: Do not wait for a `block-move` on a host without a consumer.
         pause_timeout_s: How long to wait for controllers to confirm the pause, in seconds.
         timeout_s: When to give up altogether, in seconds; 0 for never.
         quiet_s: How long objects whose controllers do not report a pause must not have changed, in seconds.
@@ -80,9 +89,12 @@ class MoveOptions(_Frozen):
     restore_status: RestoreStatus = RestoreStatus.ALL
     paused: PausedPolicy = PausedPolicy.REFUSE
     existing: ExistingPolicy = ExistingPolicy.REFUSE
+    strict_labels: bool = False
     leave_behind: bool = False
     on_failure: OnFailure = OnFailure.ROLLBACK
     to_namespace: str | None = None
+    wait_hosts_s: Annotated[float, Field(ge=0)] = 0.0
+    ignore_stale_block_move: bool = False
     pause_timeout_s: Annotated[float, Field(ge=0)] = 120.0
     timeout_s: Annotated[float, Field(ge=0)] = 0.0
     quiet_s: Annotated[float, Field(ge=0)] = 0.5

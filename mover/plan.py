@@ -105,7 +105,7 @@ def make_plan(inventory: Inventory, rules: Rules | None = None) -> Plan:
     rules = rules or Rules()
     scope = Scope(inventory.namespace, inventory.shared_classes, rules.left_behind, rules.exactly)
     try:
-        selection = select(build(inventory.objects), scope)
+        selection = select(build(inventory.objects, knows_metal3=not inventory.strict_labels), scope)
     except (DuplicateObjectError, DuplicateUIDError) as error:
         raise StoppedError(f"An object was replaced while the cluster was read: {error}", "Try again") from error
     return Plan(inventory, rules, selection, creation_order(selection), deletion_order(selection))

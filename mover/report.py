@@ -28,6 +28,9 @@ _TITLES = {
     Phase.CLAIMED: "Claiming both clusters",
     Phase.ROLLING_BACK: "Rolling back",
     Phase.DONE: "Done",
+    Phase.SAVING: "Saving to the directory",
+    Phase.RELEASING: "Resuming the source",
+    Phase.LOADING: "Reading the directory",
 }
 _SHOWN_WAITS = 1
 _WAIT_LINE_EVERY_S = 5.0

@@ -219,7 +219,9 @@ class Forward:
 
     async def _plan_again(self) -> Plan:
         """Returns the same plan made from what is on the source now."""
-        return make_plan(await discover(self._source, self._plan.inventory.namespace), self._plan.rules)
+        known = self._plan.inventory
+        inventory = await discover(self._source, known.namespace, strict_labels=known.strict_labels)
+        return make_plan(inventory, self._plan.rules)
 
 
 def _require_same(appeared: Sequence[Object], vanished: Sequence[Object], source: Cluster) -> None:

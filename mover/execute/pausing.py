@@ -11,16 +11,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from graph import rules
-from graph.resource import Object, ObjectKey, ResourceType
+from graph.resource import Object, ResourceType
 from mover import metal3
 from mover.concurrency import all_of
 from mover.errors import ConnectionFailedError, ExpiredError, PauseTimeoutError
-from mover.events import Listener, ObjectDone, Waiting
+from mover.events import Listener, ObjectDone
 from mover.execute.ready import run_each
 from mover.kube import Cluster
 from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import Pause, fences_of, pause_of, pause_patch, united, unready
 from mover.plan import Plan
+from mover.waiting import by_space, wait_until
 
 Note = Callable[[tuple[Pause, ...]], Awaitable[None]]
 """Is told of all pauses before the newest of them are set, so that they can be taken off whatever happens."""
@@ -81,39 +82,16 @@ class Pauser:
         self._listener(ObjectDone(Phase.PAUSING, str(host.key), "fenced"))
 
     async def _wait(self, moved: Sequence[Object]) -> None:
-        board = _Board(self._listener)
-        watched = _by_space(moved)
-        try:
-            async with asyncio.timeout(self._options.pause_timeout_s):
-                await all_of(self._until_ready(*space, uids, board) for space, uids in sorted(watched.items()))
-        except TimeoutError as error:
-            raise PauseTimeoutError(board.shown(), self._options.pause_timeout_s) from error
-        finally:
-            self._listener(Waiting(()))
+        ignored = self._options.ignore_stale_block_move
 
-    async def _until_ready(self, resource: ResourceType, namespace: str, uids: frozenset[str], board: _Board) -> None:
-        while True:
-            page = await self._source.list(resource, namespace)
-            pending = {obj.uid for obj in page.objects if obj.uid in uids and board.put(obj, unready(obj))}
-            if not pending:
-                return
-            try:
-                events = self._source.watch(resource, namespace, page.resource_version, self._options.pause_timeout_s)
-                async for event in events:
-                    if event.kind == "BOOKMARK" or event.object.uid not in uids:
-                        continue
-                    why = unready(event.object) if event.kind != "DELETED" else None
-                    pending = (
-                        pending | {event.object.uid} if board.put(event.object, why) else pending - {event.object.uid}
-                    )
-                    if not pending:
-                        return
-            except (ExpiredError, ConnectionFailedError):
-                continue
+        def why(obj: Object) -> str | None:
+            return None if ignored and metal3.has_stale_block(obj) else unready(obj)
+
+        await wait_until(self._source, moved, why, self._options.pause_timeout_s, self._listener)
 
     async def _wait_quiet(self, moved: Sequence[Object]) -> None:
         """Waits until objects whose controllers report no pause have not changed for quiet_s seconds."""
-        silent = _by_space([obj for obj in moved if metal3.reports_no_pause(obj)])
+        silent = by_space([obj for obj in moved if metal3.reports_no_pause(obj)])
         if not silent or not self._options.quiet_s:
             return
         try:
@@ -145,33 +123,3 @@ class Pauser:
 
 def _is_of_host(pause: Pause) -> bool:
     return pause.resource.group_kind == rules.BARE_METAL_HOST
-
-
-class _Board:
-    """Which objects are waited for, and why; tells the listener when that changes."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self._why: dict[ObjectKey, str] = {}
-
-    def put(self, obj: Object, why: str | None) -> bool:
-        """Notes why an object is waited for; returns whether it is."""
-        if why is None:
-            changed = self._why.pop(obj.key, None) is not None
-        else:
-            changed = self._why.get(obj.key) != why
-            self._why[obj.key] = why
-        if changed:
-            self._listener(Waiting(self.shown()))
-        return why is not None
-
-    def shown(self) -> tuple[str, ...]:
-        """Returns one line per object."""
-        return tuple(f"{key}: {why}" for key, why in sorted(self._why.items()))
-
-
-def _by_space(objects: Sequence[Object]) -> dict[tuple[ResourceType, str], frozenset[str]]:
-    spaces: dict[tuple[ResourceType, str], set[str]] = {}
-    for obj in objects:
-        spaces.setdefault((obj.type, obj.key.namespace), set()).add(obj.uid)
-    return {space: frozenset(uids) for space, uids in spaces.items()}

@@ -204,4 +204,5 @@ async def _plan_of(source: Cluster, record: Record, mutators: Sequence[Mutator])
     """Returns the plan of a recorded move, made from what is on the source now."""
     left_behind = frozenset(ObjectKey(*parts) for parts in record.left_behind)
     exactly = frozenset(record.moving) if record.is_committed else None
-    return make_plan(await discover(source, record.scope), Rules(left_behind, exactly, tuple(mutators)))
+    inventory = await discover(source, record.scope, strict_labels=record.options.strict_labels)
+    return make_plan(inventory, Rules(left_behind, exactly, tuple(mutators)))

@@ -7,6 +7,7 @@ from typing import Any
 
 from graph import rules
 from graph.selection import Fate
+from mover import metal3
 from mover.errors import Problem
 from mover.models import MoveOptions, PausedPolicy
 from mover.pause import is_paused
@@ -16,7 +17,15 @@ from mover.plan import Plan
 def check_plan(plan: Plan, options: MoveOptions) -> list[Problem]:
     """Returns all that the objects themselves say against the move."""
     paused = check_not_paused(plan) if options.paused is PausedPolicy.REFUSE else []
-    return [*check_provisioned(plan), *paused, *check_not_deleting(plan), *check_left_dependents(plan)]
+    stale = [] if options.ignore_stale_block_move else check_stale_blocks(plan)
+    return [
+        *check_provisioned(plan),
+        *paused,
+        *check_not_deleting(plan),
+        *check_left_dependents(plan),
+        *check_hosts_steady(plan),
+        *stale,
+    ]
 
 
 def check_provisioned(plan: Plan) -> list[Problem]:
@@ -81,3 +90,21 @@ def check_left_dependents(plan: Plan) -> list[Problem]:
             remedy = f"Label it {rules.MOVE_LABEL} to take it along, or take its owner references off"
             problems.append(Problem("left-dependents", "source", str(obj.key), what, remedy))
     return problems
+
+
+def check_hosts_steady(plan: Plan) -> list[Problem]:
+    """No host is about to change: the source would go on with it, and the target begin anew."""
+    remedy = "Wait until it is steady, or let the move wait with --wait-hosts SECONDS"
+    return [
+        Problem("hosts", "source", str(host.key), why, remedy)
+        for host in plan.selection.moved
+        if metal3.is_host(host) and (why := metal3.transition(host))
+    ]
+
+
+def check_stale_blocks(plan: Plan) -> list[Problem]:
+    """No host asks to wait without anybody who would take the request back."""
+    what = f"it blocks the move (annotation {rules.BLOCK_MOVE_ANNOTATION}), and has no consumer that would unblock it"
+    remedy = "Take the annotation off, or go on with --ignore-stale-block-move"
+    stale = [host for host in plan.selection.moved if metal3.has_stale_block(host)]
+    return [Problem("block-move", "source", str(host.key), what, remedy) for host in stale]

@@ -171,3 +171,28 @@ def test_bodies_are_not_read_where_no_rule_needs_them() -> None:
     broken = make(WIDGET, "a")
     unread = Object(broken.type, broken.key, broken.uid, "", raw=b"not JSON")
     assert build([unread]).objects[broken.uid] is unread
+
+
+def test_a_secret_that_nobody_owns_belongs_to_the_host_that_names_it() -> None:
+    """h ~> user-data   owner -> owned"""
+    host = make(rules.BARE_METAL_HOST, "h", spec={"userData": {"name": "user-data"}, "networkData": {"name": "owned"}})
+    owner = make(WIDGET, "owner")
+    secret, owned = make(rules.SECRET, "user-data"), make(rules.SECRET, "owned", owners=[owner])
+    graph = build([host, owner, secret, owned])
+    assert graph.owners(secret.uid) == (host.uid,)
+    assert not graph.is_hard(host.uid, secret.uid)
+    assert graph.owners(owned.uid) == (owner.uid,)
+
+
+def test_a_pool_that_nobody_owns_belongs_to_the_claims_that_draw_from_it() -> None:
+    """claim ~> pool"""
+    claim = make(rules.IP_CLAIM, "claim", spec={"pool": {"name": "pool"}})
+    pool = make(rules.IP_POOL, "pool")
+    assert build([claim, pool]).owners(pool.uid) == (claim.uid,)
+
+
+def test_without_metal3_the_graph_is_clusterctls() -> None:
+    """claim   pool"""
+    claim = make(rules.IP_CLAIM, "claim", spec={"pool": {"name": "pool"}})
+    pool = make(rules.IP_POOL, "pool")
+    assert build([claim, pool], knows_metal3=False).owners(pool.uid) == ()

@@ -231,5 +231,11 @@ def test_a_host_belongs_with_the_machine_that_consumes_it_and_hardware_with_its_
 
 
 def test_a_reference_to_what_is_not_selected_connects_nothing() -> None:
+    hosts = [make(rules.BARE_METAL_HOST, name, spec={"userData": {"name": "absent"}}) for name in ("h1", "h2")]
+    assert len(units(select_all(*hosts))) == 2
+
+
+def test_hosts_that_name_one_secret_belong_together() -> None:
+    """h1 ~> s <~ h2"""
     hosts = [make(rules.BARE_METAL_HOST, name, spec={"userData": {"name": "shared"}}) for name in ("h1", "h2")]
-    assert len(units(select_all(*hosts, make(rules.SECRET, "shared")))) == 2
+    assert len(units(select_all(*hosts, make(rules.SECRET, "shared")))) == 1

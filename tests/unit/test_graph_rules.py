@@ -49,6 +49,6 @@ def test_what_is_not_waited_for_reports_the_condition_all_the_same() -> None:
     assert rules.PAUSE_NOT_AWAITED_KINDS < rules.PAUSED_CONDITION_KINDS
 
 
-def test_kinds_with_a_pause_of_their_own_report_no_condition() -> None:
-    assert not rules.OWN_PAUSE_KINDS & rules.PAUSED_CONDITION_KINDS
-    assert set(rules.METAL3_KINDS) >= rules.OWN_PAUSE_KINDS
+def test_of_the_kinds_with_a_pause_of_their_own_only_the_resource_set_reports_it() -> None:
+    assert rules.OWN_PAUSE_KINDS & rules.PAUSED_CONDITION_KINDS == {rules.CLUSTER_RESOURCE_SET}
+    assert set(rules.METAL3_KINDS) >= rules.OWN_PAUSE_KINDS - {rules.CLUSTER_RESOURCE_SET}
