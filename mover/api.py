@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,12 +16,15 @@ from mover.diff import compare
 from mover.discovery import discover
 from mover.errors import Difference, RefusedError, UsageError
 from mover.events import Listener, Noted, ignore
+from mover.execute.backup import BackupResult, backup, release
 from mover.execute.clock import Clock
 from mover.execute.forward import Outcome
 from mover.execute.journal import find, list_records
+from mover.execute.restore import RestoreResult, restore, saved_objects
 from mover.execute.run import Clusters, go_on, start, undo
 from mover.kube import Cluster, connect
 from mover.models import KindCount, LeftObject, MoveOptions, MoveReport, Phase
+from mover.namespace import check_rules, namespace_mutator
 from mover.plan import Mutator, Plan, Rules, make_plan
 from mover.preflight import check_move
 from mover.record import Record
@@ -42,8 +46,10 @@ class ClusterRef:
     context: str | None = None
 
 
-def place_of(text: str) -> ClusterRef:
-    """Returns the cluster that KUBECONFIG or KUBECONFIG@CONTEXT names; context names may have an @ themselves."""
+def place_of(text: str) -> ClusterRef | Path:
+    """Returns what a directory, KUBECONFIG or KUBECONFIG@CONTEXT names; context names may have an @ themselves."""
+    if Path(text).is_dir():
+        return Path(text)
     if Path(text).exists() or "@" not in text:
         return ClusterRef(Path(text))
     file, _, context = text.partition("@")
@@ -94,7 +100,7 @@ async def move_async(
         record = (await find(clusters.source, clusters.target, scope)).newest
         if record is not None and record.is_rolling_back:
             listener(Noted(f"A rollback of the move {record.id} was interrupted; it is finished first"))
-            await undo(clusters, record, mutators, listener)
+            await undo(clusters, record, _mutators(scope, record.options, mutators), listener)
             record = None
         if record is not None:
             return await _go_on(clusters, record, mutators, listener)
@@ -132,7 +138,8 @@ async def rollback_async(
         StoppedError: It is past its commit point, or the target cannot be reached.
     """
     async with _connected(source, target) as clusters:
-        await undo(clusters, await _record_of(clusters, namespace), mutators, listener)
+        record = await _record_of(clusters, namespace)
+        await undo(clusters, record, _mutators(record.scope, record.options, mutators), listener)
 
 
 async def status_async(cluster: ClusterRef) -> tuple[Record, ...]:
@@ -141,16 +148,68 @@ async def status_async(cluster: ClusterRef) -> tuple[Record, ...]:
         return await list_records(connected)
 
 
-async def diff_async(one: ClusterRef, other: ClusterRef, namespace: str | None = None) -> list[Difference]:
-    """Returns where the movable objects of two clusters differ."""
-    async with _connected(one, other) as clusters:
-        scope = _namespace(clusters.source, MoveOptions(namespace=namespace))
-        plans = await all_of(_plan(cluster, scope) for cluster in (clusters.source, clusters.target))
-        return compare(plans[0].selection.selected, plans[1].selection.selected)
+async def backup_async(
+    source: ClusterRef,
+    folder: Path,
+    options: MoveOptions | None = None,
+    listener: Listener = ignore,
+    *,
+    keep_paused: bool = False,
+    encrypt_to: Sequence[str] = (),
+) -> BackupResult:
+    """Saves the objects of a namespace to a directory; see `mover.execute.backup.backup`."""
+    options = options or MoveOptions()
+    async with await connect("source", source.kubeconfig, source.context) as cluster:
+        scope = _namespace(cluster, options)
+        plan = make_plan(await discover(cluster, scope, strict_labels=options.strict_labels))
+        return await backup(cluster, plan, folder, options, listener, keep_paused=keep_paused, encrypt_to=encrypt_to)
 
 
-async def _plan(cluster: Cluster, scope: str) -> Plan:
-    return make_plan(await discover(cluster, scope))
+async def restore_async(
+    target: ClusterRef,
+    folder: Path,
+    options: MoveOptions | None = None,
+    listener: Listener = ignore,
+    *,
+    identity: Path | None = None,
+    keep_paused: bool = False,
+) -> RestoreResult:
+    """Creates the objects of a directory on a cluster; see `mover.execute.restore.restore`."""
+    async with await connect("target", target.kubeconfig, target.context) as cluster:
+        return await restore(
+            cluster, folder, options or MoveOptions(), listener, identity=identity, keep_paused=keep_paused
+        )
+
+
+async def release_async(
+    source: ClusterRef, folder: Path, listener: Listener = ignore, *, identity: Path | None = None
+) -> int:
+    """Resumes a source that a backup has left paused; see `mover.execute.backup.release`."""
+    async with await connect("source", source.kubeconfig, source.context) as cluster:
+        return await release(cluster, folder, listener, identity=identity)
+
+
+async def diff_async(
+    one: ClusterRef | Path, other: ClusterRef | Path, namespace: str | None = None, identity: Path | None = None
+) -> list[Difference]:
+    """Returns where the movable objects of two clusters or directories differ.
+
+    Args:
+        one: A cluster, or the directory of a backup.
+        other: The same.
+        namespace: What to compare of a cluster; None for the namespace of its context.
+        identity: A file with age identities, for encrypted backups.
+    """
+    sides = await all_of(_movable(place, namespace, identity) for place in (one, other))
+    return compare(*sides)
+
+
+async def _movable(place: ClusterRef | Path, namespace: str | None, identity: Path | None) -> tuple[Object, ...]:
+    if isinstance(place, Path):
+        return await asyncio.to_thread(saved_objects, place, identity)
+    async with await connect("source", place.kubeconfig, place.context) as cluster:
+        scope = _namespace(cluster, MoveOptions(namespace=namespace))
+        return make_plan(await discover(cluster, scope)).selection.selected
 
 
 @asynccontextmanager
@@ -175,13 +234,21 @@ async def _start(
 ) -> MoveReport:
     clock = Clock(listener)
     with clock.phase(Phase.PREFLIGHT):
-        rules = Rules(mutators=tuple(mutators))
+        rules = Rules(mutators=_mutators(scope, options, mutators))
         plan = await _steady_plan(clusters.source, scope, options, rules, listener)
         findings = await check_move(clusters.source, clusters.target, plan, options)
         if findings.problems:
             raise RefusedError(findings.problems)
     outcome = await start(clusters, findings, options, listener)
     return _report(clusters, outcome, clock.seconds)
+
+
+def _mutators(scope: str, options: MoveOptions, others: Sequence[Mutator]) -> tuple[Mutator, ...]:
+    """Returns the mutators of a move: that of `to_namespace` first."""
+    if options.to_namespace is None:
+        return tuple(others)
+    check_rules(scope, options.to_namespace)
+    return (namespace_mutator(scope, options.to_namespace), *others)
 
 
 async def _steady_plan(source: Cluster, scope: str, options: MoveOptions, rules: Rules, listener: Listener) -> Plan:
@@ -196,7 +263,8 @@ async def _steady_plan(source: Cluster, scope: str, options: MoveOptions, rules:
 
 async def _go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator], listener: Listener) -> MoveReport:
     listener(Noted(f"The move {record.id} was interrupted in the phase {record.phase}; it is finished now"))
-    return _report(clusters, await go_on(clusters, record, mutators, listener), {})
+    known = _mutators(record.scope, record.options, mutators)
+    return _report(clusters, await go_on(clusters, record, known, listener), {})
 
 
 def _namespace(source: Cluster, options: MoveOptions) -> str:

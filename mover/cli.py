@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from mover.api import ClusterRef
     from mover.models import MoveReport
     from mover.plan import Plan
     from mover.report import View
@@ -115,6 +116,13 @@ def move(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Overwrite objects on the target, as clusterctl does.")
     ] = False,
+    to_namespace: Annotated[
+        str | None, typer.Option(help="Namespace on the target; every reference is rewritten, or refused by name.")
+    ] = None,
+    keep_provider_ids: Annotated[
+        bool,
+        typer.Option("--keep-provider-ids", help="With --to-namespace: accept that provider IDs keep the old one."),
+    ] = False,
     strict_labels: Annotated[
         bool, typer.Option("--strict-labels", help="Go by clusterctl's labels alone; do not know Metal3's kinds.")
     ] = False,
@@ -154,9 +162,7 @@ def move(
         {"--from-directory": from_directory, "--to-directory": to_directory},
         {"--from-directory": from_directory, "--kubeconfig": kubeconfig},
     )
-    if to_directory or from_directory:
-        _fail("Moving to and from a directory is not there yet", exit_code=2)
-    if not to_kubeconfig and not to_kubeconfig_context and not dry_run:
+    if not (to_kubeconfig or to_kubeconfig_context or to_directory or from_directory or dry_run):
         _fail("Please specify a target cluster using the --to-kubeconfig flag, or use --dry-run", exit_code=2)
     _set_up_logging(verbosity, hide_api_warnings)
     console = _console()
@@ -164,10 +170,13 @@ def move(
         from mover import api
 
         source = api.ClusterRef(kubeconfig, kubeconfig_context)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
         options = MoveOptions(
             namespace=namespace or None,
             paused=paused,
             existing=_existing_policy(adopt=adopt, overwrite=overwrite),
+            to_namespace=to_namespace,
+            keep_provider_ids=keep_provider_ids,
             strict_labels=strict_labels,
             leave_behind=leave_behind,
             restore_status=restore_status,
@@ -177,13 +186,130 @@ def move(
             ignore_stale_block_move=ignore_stale_block_move,
             pause_timeout_s=pause_timeout,
         )
-        if dry_run:
+        if to_directory:
+            _backup(console, source, to_directory, options, Saving(verbosity=verbosity))
+        elif from_directory:
+            _restore(console, target, from_directory, options, Saving(verbosity=verbosity))
+        elif dry_run:
             _show_plan(console, _run(api.plan_async(source, options)))
         else:
-            target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
             with _view(console, verbosity) as view:
                 report = _run(api.move_async(source, target, options, view))
             _print_all(console, summary_of(report))
+
+
+EncryptTo = Annotated[
+    list[str] | None, typer.Option(help="Encrypt the files to this age recipient (age1…); may be repeated.")
+]
+IdentityFile = Annotated[Path | None, typer.Option("--identity", help="File with the age identity to decrypt with.")]
+KeepPaused = Annotated[bool, typer.Option("--keep-paused", help="Leave what was paused so, for a hand-over.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What backup and restore are asked for, beside what a move is."""
+
+    verbosity: int = 0
+    keep_paused: bool = False
+    encrypt_to: tuple[str, ...] = ()
+    identity: Path | None = None
+
+
+@app.command("backup")
+def backup_command(
+    directory: Annotated[Path, typer.Argument(help="An empty directory, or one that is not there yet.")],
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    namespace: Namespace = None,
+    keep_paused: KeepPaused = False,
+    encrypt_to: EncryptTo = None,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Saves the objects of a namespace to a directory, one file each, with checksums.
+
+    The source is paused for as long as it takes to read it. clusterctl move --from-directory can read the files, too.
+
+    Example: capi-mover backup saved/ -n metal3 --encrypt-to age1…
+    """
+    _set_up_logging(verbosity, HiddenWarnings.DEFAULT)
+    console = _console()
+    with _errors_shown():
+        from mover import api
+
+        options = MoveOptions(namespace=namespace or None)
+        saving = Saving(verbosity, keep_paused, tuple(encrypt_to or ()))
+        _backup(console, api.ClusterRef(kubeconfig, kubeconfig_context), directory, options, saving)
+
+
+@app.command("restore")
+def restore_command(
+    directory: Annotated[Path, typer.Argument(help="A directory made by capi-mover or by clusterctl.")],
+    to_kubeconfig: ToKubeconfig = None,
+    to_kubeconfig_context: ToKubeconfigContext = None,
+    keep_paused: KeepPaused = False,
+    identity: IdentityFile = None,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Creates the objects of a directory on a cluster; what is there already is left as it is.
+
+    A damaged, missing or foreign file is refused by name before anything is created.
+
+    Example: capi-mover restore saved/ --to-kubeconfig=target-kubeconfig.yaml
+    """
+    _set_up_logging(verbosity, HiddenWarnings.DEFAULT)
+    console = _console()
+    with _errors_shown():
+        from mover import api
+
+        saving = Saving(verbosity, keep_paused, identity=identity)
+        _restore(console, api.ClusterRef(to_kubeconfig, to_kubeconfig_context), directory, MoveOptions(), saving)
+
+
+@app.command("release")
+def release_command(
+    directory: Annotated[Path, typer.Argument(help="The directory of the backup.")],
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    identity: IdentityFile = None,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Resumes a source that a backup has left paused: by --keep-paused, or because it was killed.
+
+    Example: capi-mover release saved/ --kubeconfig=source.kubeconfig
+    """
+    _set_up_logging(verbosity, HiddenWarnings.DEFAULT)
+    console = _console()
+    with _errors_shown():
+        from mover import api
+
+        with _view(console, verbosity) as view:
+            source = api.ClusterRef(kubeconfig, kubeconfig_context)
+            count = _run(api.release_async(source, directory, view, identity=identity))
+        _print_all(console, [f"Resumed; {count} fields are as they were before the backup."])
+
+
+def _backup(console: Console, source: ClusterRef, folder: Path, options: MoveOptions, saving: Saving) -> None:
+    from mover import api
+
+    with _view(console, saving.verbosity) as view:
+        result = _run(
+            api.backup_async(
+                source, folder, options, view, keep_paused=saving.keep_paused, encrypt_to=saving.encrypt_to
+            )
+        )
+    state = "is still paused" if saving.keep_paused else f"was paused for {result.paused_s:.1f} s"
+    _print_all(console, ["", f"Saved {len(result.plan.selection.selected)} objects to {folder}; the source {state}."])
+
+
+def _restore(console: Console, target: ClusterRef, folder: Path, options: MoveOptions, saving: Saving) -> None:
+    from mover import api
+
+    with _view(console, saving.verbosity) as view:
+        result = _run(
+            api.restore_async(target, folder, options, view, identity=saving.identity, keep_paused=saving.keep_paused)
+        )
+    there = f"; {len(result.used)} were there already and were left as they are" if result.used else ""
+    _print_all(console, ["", f"Restored {result.created} objects from {folder}{there}."])
 
 
 @app.command()
@@ -262,12 +388,12 @@ def status(
 
 @app.command()
 def diff(
-    one: Annotated[str, typer.Argument(help="A kubeconfig, or KUBECONFIG@CONTEXT.", metavar="A")],
+    one: Annotated[str, typer.Argument(help="A kubeconfig, KUBECONFIG@CONTEXT, or a directory.", metavar="A")],
     other: Annotated[str, typer.Argument(help="Another one.", metavar="B")],
     namespace: Namespace = None,
     output: Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print it.")] = OutputFormat.TEXT,
 ) -> None:
-    """Shows where the movable objects of two clusters differ; exit code 0 if they are equal, 5 if not.
+    """Shows where the movable objects of two clusters or directories differ; exit code 0 if they are equal, 5 if not.
 
     What a server assigns (UIDs, versions, times) is not compared.
 

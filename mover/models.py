@@ -78,6 +78,7 @@ class MoveOptions(_Frozen):
         leave_behind: Leave objects with an owner that does not move on the source, instead of refusing.
         on_failure: What becomes of a move that fails before anything was deleted: undo it, or keep it for a resume.
         to_namespace: The namespace on the target; None for the same one.
+        keep_provider_ids: Accept that provider IDs keep the old namespace (docs/decisions/0016).
         wait_hosts_s: How long to wait for hosts that are about to change before the preflight, in seconds.
         ignore_stale_block_move: Do not wait for a `block-move` on a host without a consumer.
         pause_timeout_s: How long to wait for controllers to confirm the pause, in seconds.
@@ -93,6 +94,7 @@ class MoveOptions(_Frozen):
     leave_behind: bool = False
     on_failure: OnFailure = OnFailure.ROLLBACK
     to_namespace: str | None = None
+    keep_provider_ids: bool = False
     wait_hosts_s: Annotated[float, Field(ge=0)] = 0.0
     ignore_stale_block_move: bool = False
     pause_timeout_s: Annotated[float, Field(ge=0)] = 120.0

@@ -18,7 +18,9 @@ from mover.errors import StoppedError
 from mover.pause import Pause, pause_of, with_pause
 
 Mutator = Callable[[dict[str, Any]], dict[str, Any]]
-"""Body on the source -> body on the target; pure. Only labels, annotations, spec, data and the namespace may change."""
+"""Body on the source -> body on the target; pure, and its argument stays as it is.
+
+The namespace, labels, annotations, spec, data and status may change; name, kind and owners may not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from graph import rules
 from graph.selection import Fate
 from mover import metal3
 from mover.errors import Problem
-from mover.models import MoveOptions, PausedPolicy
+from mover.models import MoveOptions, PausedPolicy, RestoreStatus
+from mover.namespace import kept_provider_ids, unknown_references
 from mover.pause import is_paused
 from mover.plan import Plan
 
@@ -25,6 +26,7 @@ def check_plan(plan: Plan, options: MoveOptions) -> list[Problem]:
         *check_left_dependents(plan),
         *check_hosts_steady(plan),
         *stale,
+        *check_namespace(plan, options),
     ]
 
 
@@ -108,3 +110,13 @@ def check_stale_blocks(plan: Plan) -> list[Problem]:
     remedy = "Take the annotation off, or go on with --ignore-stale-block-move"
     stale = [host for host in plan.selection.moved if metal3.has_stale_block(host)]
     return [Problem("block-move", "source", str(host.key), what, remedy) for host in stale]
+
+
+def check_namespace(plan: Plan, options: MoveOptions) -> list[Problem]:
+    """Every reference to the namespace that is left is rewritten by a known rule (docs/decisions/0016)."""
+    if options.to_namespace is None:
+        return []
+    old = plan.inventory.namespace
+    bodies = [plan.mutated(obj) for obj in plan.selection.selected]
+    accepted = options.keep_provider_ids and options.restore_status is RestoreStatus.ALL
+    return [*unknown_references(bodies, old), *([] if accepted else kept_provider_ids(bodies, old))]

@@ -1,0 +1,117 @@
+"""Reading and writing files so that each is whole or not there: temporary file, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mover.errors import MoverError, UsageError
+
+_FOLDER_MODE = 0o700
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
+
+
+class FileError(MoverError):
+    """A file or folder could not be read or written: the disk is full, a permission is missing and the like."""
+
+    def __init__(self, path: Path, verb: str, error: OSError) -> None:
+        super().__init__(path, verb, error)
+        self.path = path
+        self.verb = verb
+        self.reason = os.strerror(error.errno) if error.errno else str(error)
+
+    def __str__(self) -> str:
+        return f"{self.path} could not be {self.verb}: {self.reason}"
+
+
+@contextmanager
+def _told(path: Path, verb: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileError(path, verb, error) from error
+
+
+def make_folder(folder: Path) -> bool:
+    """Makes an empty folder that only its owner can enter; returns whether it was not there before.
+
+    Raises:
+        UsageError: There is something in it, or it is no folder.
+        FileError: It cannot be made.
+    """
+    with _told(folder, "made"):
+        is_new = not folder.exists()
+        if not is_new and not folder.is_dir():
+            raise UsageError(f"{folder} is not a directory", "Choose another one")
+        if not is_new and any(folder.iterdir()):
+            raise UsageError(f"The directory {folder} is not empty", "Choose a new or an empty one")
+        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        folder.chmod(_FOLDER_MODE)
+    if is_new:
+        sync_folder(folder.parent)
+    return is_new
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file that only its owner can read; at every instant `path` is as it was, or whole.
+
+    The folder is not synced: that is cheaper once for many files.
+
+    Raises:
+        FileError: It cannot be written; `path` is as it was.
+    """
+    with _told(path, "written"):
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(temporary).unlink()
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder last; a file system that cannot do that is left alone."""
+    with _told(folder, "synced"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                raise
+        finally:
+            os.close(handle)
+
+
+def remove_file(path: Path) -> None:
+    """Removes a file; one that is gone already is fine."""
+    with _told(path, "removed"):
+        path.unlink(missing_ok=True)
+
+
+def list_folder(folder: Path) -> list[str]:
+    """Returns the names in a folder, sorted.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"There is no directory {folder}", "Choose the directory of a backup") from error
+    except OSError as error:
+        raise FileError(folder, "read", error) from error
+
+
+def read_file(path: Path) -> bytes:
+    """Returns the content of a file."""
+    with _told(path, "read"):
+        return path.read_bytes()
