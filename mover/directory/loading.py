@@ -142,25 +142,32 @@ def _decoded(name: str, content: bytes) -> Manifest:
 
 
 def _contents(folder: Path, names: Sequence[str], manifest: Manifest | None) -> tuple[dict[str, bytes], list[Problem]]:
-    """Returns the bytes of the files that may be read on, and what is wrong with the others."""
-    problems = []
+    """Returns the bytes of the files that are as the manifest says, and what is wrong with the others."""
+    sums = None if manifest is None else {file.name: file.sha256 for file in manifest.files}
+    problems = [] if sums is None else _strays(sums, names)
     contents = {}
     for name in names:
+        if sums is not None and name not in sums:
+            continue
         try:
-            contents[name] = read_file(folder / name)
+            content = read_file(folder / name)
         except FileError as error:
             problems.append(_problem(name, f"it cannot be read ({error.reason})"))
-    if manifest is None:
-        return contents, problems
-    sums = {file.name: file.sha256 for file in manifest.files}
-    problems += [_problem(name, "it is in the manifest and not in the directory") for name in {*sums} - {*names}]
-    problems += [_foreign(name) for name in names if name not in sums]
-    known = {name: content for name, content in contents.items() if name in sums}
-    intact = {name for name, content in known.items() if hashlib.sha256(content).hexdigest() == sums[name]}
-    problems += [
-        _problem(name, "it is damaged: its checksum is not that of the manifest") for name in {*known} - intact
+            continue
+        if sums is None or hashlib.sha256(content).hexdigest() == sums[name]:
+            contents[name] = content
+        else:
+            problems.append(_problem(name, "it is damaged: its checksum is not that of the manifest"))
+    return contents, problems
+
+
+def _strays(sums: Mapping[str, str], names: Sequence[str]) -> list[Problem]:
+    """Returns a problem for each file that is only in the manifest or only in the directory."""
+    remedy = "Take it out of the directory if it is no part of the backup"
+    return [
+        *(_problem(name, "it is in the manifest and not in the directory") for name in sums if name not in names),
+        *(_problem(name, "it is not in the manifest", remedy) for name in names if name not in sums),
     ]
-    return {name: known[name] for name in intact}, problems
 
 
 def _plain(name: str, content: bytes, identities: Identities) -> bytes | Problem:
@@ -208,10 +215,6 @@ def _duplicates(entries: Iterable[Entry]) -> list[Problem]:
     return [
         _problem(", ".join(found), f"these files {what}", remedy) for found, what in sorted({**shared, **same}.items())
     ]
-
-
-def _foreign(name: str) -> Problem:
-    return _problem(name, "it is not in the manifest", "Take it out of the directory if it is no part of the backup")
 
 
 def _problem(name: str, what: str, remedy: str = _ANEW) -> Problem:

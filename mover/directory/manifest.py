@@ -100,8 +100,9 @@ def decode(content: bytes) -> Manifest:
         ValueError: It is damaged or of another version; the message says so.
     """
     value = from_comment(content)
-    if value.get("format") != FORMAT:
-        raise ValueError(f"it is of format {value.get('format')}, and this version knows only {FORMAT}")
+    found = value.get("format") if isinstance(value, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"it is of format {found}, and this version knows only {FORMAT}")
     try:
         return Manifest.model_validate(value)
     except ValidationError as error:

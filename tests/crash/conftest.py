@@ -1,0 +1,115 @@
+"""Two control planes for the crash tests, what an undisturbed move makes of the fleet, and the summary."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+import pytest_asyncio
+
+from tests.crash import world
+from tests.crash.driver import Command
+from tests.crash.drivers import Drivers
+from tests.crash.world import State, World
+from tests.integration.conftest import Pair
+from tests.testbed.client import AdminClient
+from tests.testbed.kind import ManagementCluster
+from tests.testbed.management import start_management_pair
+
+
+@dataclass
+class Tally:
+    """What the crash tests have done so far; tests add to it, the summary reads it."""
+
+    writes: int = 0
+    before_commit: int = 0
+    tried: int = 0
+    resumed: int = 0
+    rolled_back: int = 0
+    lost: int = 0
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def namespace(self) -> str:
+        """Returns a namespace that no other point uses; all names are equally long."""
+        return f"crash-{next(self._numbers):05}"
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A move that nobody kills.
+
+    Attributes:
+        writes: How many writes it makes.
+        before_commit: How many of them come before its commit point: the first record that says `deleting`.
+        end: What is on both clusters afterwards, see `world.end_state`.
+    """
+
+    writes: int
+    before_commit: int
+    end: State
+
+
+_TALLY = Tally()
+
+
+@pytest.fixture(scope="session")
+def tally() -> Tally:
+    return _TALLY
+
+
+# Of the package, not of the session: their memory is free again for the tests that follow.
+@pytest.fixture(scope="package")
+def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ManagementCluster, ManagementCluster]]:
+    source, target = start_management_pair(("source", "target"), tmp_path_factory.mktemp("planes"))
+    yield source, target
+    source.stop()
+    target.stop()
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def pair(planes: tuple[ManagementCluster, ManagementCluster]) -> AsyncIterator[Pair]:
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(AdminClient(plane.kubeconfig)) for plane in planes]
+        yield Pair(*planes, *clients)
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def drivers(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Drivers]:
+    pool = Drivers(pair.source.kubeconfig, pair.target.kubeconfig, tmp_path_factory.mktemp("drivers"))
+    async with pool.serving() as serving:
+        yield serving
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def undisturbed(pair: Pair, drivers: Drivers, tally: Tally) -> Undisturbed:
+    seeded = await world.seed(pair, tally.namespace())
+    run = await drivers.run(Command.MOVE, seeded.namespace)
+    assert run.status == 0, run.log
+    commit = next(number for number, line in enumerate(run.writes) if line.endswith(" deleting"))
+    end = await world.end_state(pair, seeded.namespace)
+    require_moved(seeded, end)
+    tally.writes, tally.before_commit = len(run.writes), commit
+    return Undisturbed(len(run.writes), commit, end)
+
+
+def require_moved(seeded: World, end: State) -> None:
+    """Asserts that an end state is that of a move: all movable objects on the target, the others on the source."""
+    movable = {f"target {key}" for key in seeded.movable}
+    unrelated = {f"source {key}" for key in seeded.unrelated}
+    assert set(end) == {name.replace(seeded.namespace, "NAMESPACE") for name in movable | unrelated}
+    owners = [owner for body in end.values() for owner in body["metadata"]["owners"]]
+    assert owners
+    assert {owner["uid"] for owner in owners} == {"is that object"}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _TALLY.tried:
+        return
+    terminalreporter.section(f"moves killed by SIGKILL ({os.environ.get('CRASH_POINTS', 'a spread of points')})")
+    terminalreporter.line(f"{_TALLY.writes} writes in a move, {_TALLY.before_commit} of them before its commit point")
+    outcome = f"{_TALLY.resumed} resumed, {_TALLY.rolled_back} rolled back, objects lost: {_TALLY.lost}"
+    terminalreporter.line(f"{_TALLY.tried} kills tried: {outcome}")

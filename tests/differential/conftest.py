@@ -1,0 +1,91 @@
+"""Four control planes for the whole suite, and the summary at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.differential.kinds import MADE_UP
+from tests.differential.run import Arena, Cluster, Pair, Report
+from tests.testbed.client import AdminClient
+from tests.testbed.crds import install
+from tests.testbed.kind import ManagementCluster
+from tests.testbed.management import start_management_pair
+
+
+@dataclass
+class Tally:
+    """What the suite has done so far; a test adds to it, the summary reads it."""
+
+    scenarios: set[str] = field(default_factory=set)
+    graphs: int = 0
+    refused_graphs: int = 0
+    departures: Counter[str] = field(default_factory=Counter)
+    oracle_s: float = 0.0
+    ours_s: float = 0.0
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def add(self, report: Report) -> None:
+        """Counts what a report allowed."""
+        self.departures.update(departure.name for departure, _ in report.allowed)
+        self.oracle_s += report.oracle.seconds
+        self.ours_s += report.ours.seconds
+
+    def prefix(self) -> str:
+        """Returns a name for the namespaces of the next run."""
+        return f"twin-{next(self._numbers)}"
+
+
+_TALLY = Tally()
+
+
+@pytest.fixture(scope="session")
+def tally() -> Tally:
+    return _TALLY
+
+
+@pytest.fixture(scope="session")
+def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ManagementCluster, ...]]:
+    with ExitStack() as stack:
+        found: list[ManagementCluster] = []
+        for tool in ("clusterctl", "capi-mover"):
+            pair = start_management_pair((f"{tool}-source", f"{tool}-target"), tmp_path_factory.mktemp(tool))
+            found += pair
+            for plane in pair:
+                stack.callback(plane.stop)
+        yield tuple(found)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def arena(
+    planes: tuple[ManagementCluster, ...], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Arena]:
+    async with AsyncExitStack() as stack:
+        clusters = [await _cluster(stack, plane.kubeconfig) for plane in planes]
+        await asyncio.gather(*(install(cluster.client, [kind.crd() for kind in MADE_UP]) for cluster in clusters))
+        for plane in planes:
+            plane.restart_controller_manager()  # it looks for new kinds every 30 seconds only
+        yield Arena(Pair(*clusters[:2]), Pair(*clusters[2:]), tmp_path_factory.mktemp("home"))
+
+
+async def _cluster(stack: AsyncExitStack, kubeconfig: Path) -> Cluster:
+    return Cluster(kubeconfig, await stack.enter_async_context(AdminClient(kubeconfig)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _TALLY.scenarios and not _TALLY.graphs:
+        return
+    graphs = f"{_TALLY.graphs} random graphs ({_TALLY.refused_graphs} of them refused by capi-mover)"
+    terminalreporter.section("capi-mover and clusterctl move, side by side")
+    terminalreporter.line(f"{len(_TALLY.scenarios)} scenarios, {graphs}")
+    terminalreporter.line(f"clusterctl took {_TALLY.oracle_s:.1f} s, capi-mover {_TALLY.ours_s:.1f} s")
+    for name, number in sorted(_TALLY.departures.items()):
+        terminalreporter.line(f"{number:6} differences allowed: {name}")

@@ -1,0 +1,1 @@
+"""Moves through faults: lost answers, outages, refusals, disturbers, second movers, and their safe ends."""

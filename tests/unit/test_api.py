@@ -1,0 +1,169 @@
+"""Tests of the library's coroutines between two small management clusters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mover import api
+from mover.api import ClusterRef
+from mover.errors import RefusedError, UsageError
+from mover.events import Noted
+from mover.execute.run import InterruptedMoveError
+from mover.kube import Cluster
+from mover.models import MoveOptions, OnFailure, Phase
+from tests.unit.fake_apiserver import Fuse, Killed
+from tests.unit.mover_builders import CLUSTER, MACHINE, SMALL, Stage, make, refuse
+
+HERE, THERE = ClusterRef(Path("source")), ClusterRef(Path("target"))
+
+
+class Library:
+    """The library, connected to a stage; the name of the kubeconfig says to which of its clusters."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stage = Stage()
+        self.namespace = "ns"
+        self.opened: list[Cluster] = []
+        monkeypatch.setattr(api, "connect", self.connect)
+
+    async def connect(self, name: str, kubeconfig: Path | None, context: str | None) -> Cluster:
+        """Returns the cluster of that name."""
+        assert str(kubeconfig) in ("source", "target")
+        server = self.stage.source if str(kubeconfig) == "source" else self.stage.target
+        cluster = server.direct()
+        cluster.default_namespace = self.namespace
+        self.opened.append(cluster)
+        return cluster
+
+    async def move(self, options: MoveOptions | None = None) -> api.MoveReport:
+        """Moves from one to the other."""
+        return await api.move_async(HERE, THERE, options or self.stage.options, self.stage.events.append)
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    return Library(monkeypatch)
+
+
+async def test_a_move_reports_what_it_did(library: Library) -> None:
+    report = await library.move()
+    counts = {entry.kind: entry.count for entry in report.moved}
+    assert sum(counts.values()) == len(SMALL) == report.verified
+    assert (report.source, report.target, report.namespace) == ("source-ctx", "target-ctx", "ns")
+    assert [left.object for left in report.left] == ["Secret ns/loose"]
+    assert set(report.seconds) > {Phase.PREFLIGHT, Phase.CREATING, Phase.DELETING}
+    assert report.calls["GET"] > 0
+    assert sum(report.calls.values()) == len(library.stage.source.log) + len(library.stage.target.log)
+
+
+async def test_a_plan_reads_only(library: Library) -> None:
+    plan = await api.plan_async(HERE)
+    assert [obj.key for obj in plan.selection.moved] == sorted(obj.key for obj in SMALL)
+    assert library.stage.source.writes() == []
+
+
+async def test_without_a_namespace_the_contexts_one_is_moved_else_default(library: Library) -> None:
+    options = library.stage.options.model_copy(update={"namespace": None})
+    library.namespace = ""
+    assert (await api.plan_async(HERE)).inventory.namespace == "default"
+    library.namespace = "ns"
+    assert (await library.move(options)).namespace == "ns"
+
+
+async def test_a_namespace_that_is_not_there_is_a_usage_error(library: Library) -> None:
+    with pytest.raises(UsageError, match='no namespace "nowhere"'):
+        await api.plan_async(HERE, MoveOptions(namespace="nowhere"))
+
+
+async def test_a_refused_move_changes_nothing(library: Library) -> None:
+    library.stage.source.change(MACHINE, status={"nodeRef": None})
+    with pytest.raises(RefusedError, match="its node is still being provisioned"):
+        await library.move()
+    assert library.stage.source.writes() == library.stage.target.writes() == []
+
+
+async def interrupt(library: Library) -> None:
+    refuse(library.stage.target, "POST", "/machines")
+    with pytest.raises(InterruptedMoveError):
+        await library.move(library.stage.options.model_copy(update={"on_failure": OnFailure.KEEP}))
+    library.stage.target.before = lambda _: None
+
+
+async def test_a_move_that_was_interrupted_is_finished_by_moving_again(library: Library) -> None:
+    await interrupt(library)
+    report = await library.move()
+    assert report.verified == len(SMALL)
+    assert library.stage.target.has(MACHINE)
+    assert not library.stage.source.has(CLUSTER)
+    notes = [event.text for event in library.stage.events if isinstance(event, Noted)]
+    assert any("was interrupted in the phase creating; it is finished now" in note for note in notes)
+
+
+async def test_an_interrupted_move_is_finished_by_resume(library: Library) -> None:
+    await interrupt(library)
+    report = await api.resume_async(HERE, THERE, "ns")
+    assert report.namespace == "ns"
+    assert library.stage.target.has(MACHINE)
+    assert await api.status_async(HERE) == ()
+
+
+async def test_an_interrupted_move_is_undone_by_rollback(library: Library) -> None:
+    was = Stage().everything()
+    await interrupt(library)
+    await api.rollback_async(HERE, THERE)
+    assert library.stage.everything() == was
+
+
+async def test_an_interrupted_rollback_is_finished_before_a_move_begins(library: Library) -> None:
+    await interrupt(library)
+    with pytest.raises(Killed):
+        await library.stage.undo(Fuse(8))
+    found = await library.stage.record()
+    assert found is not None
+    assert found.is_rolling_back
+    report = await library.move()
+    notes = [event.text for event in library.stage.events if isinstance(event, Noted)]
+    assert any("A rollback of the move" in note for note in notes)
+    assert report.verified == len(SMALL)
+    assert not library.stage.source.has(CLUSTER)
+
+
+@pytest.mark.parametrize("namespace", ["ns", ""])
+async def test_without_a_record_there_is_nothing_to_resume_or_undo(library: Library, namespace: str) -> None:
+    what = "the namespace ns" if namespace else "all namespaces"
+    for act in (api.resume_async, api.rollback_async):
+        with pytest.raises(UsageError, match=f"No move of {what} is under way"):
+            await act(HERE, THERE, namespace)
+
+
+async def test_the_status_of_either_cluster_shows_the_move(library: Library) -> None:
+    await interrupt(library)
+    one, other = await api.status_async(HERE), await api.status_async(THERE)
+    assert one == other
+    assert [(record.scope, record.phase) for record in one] == [("ns", Phase.CREATING)]
+
+
+async def test_clusters_that_differ_are_told_apart_by_object(library: Library) -> None:
+    found = await api.diff_async(HERE, HERE)
+    assert found == []
+    library.stage.target.put(make(CLUSTER.type, "c", spec={"n": 2}))
+    library.stage.target.put(*(obj for obj in [make(("", "Namespace"), "ns", namespace="")] if obj))
+    library.stage.target.bodies["/api/v1/namespaces/ns"] = library.stage.source.bodies["/api/v1/namespaces/ns"]
+    subjects = {difference.subject for difference in await api.diff_async(HERE, THERE)}
+    assert {"Cluster ns/c", "Machine ns/m", "Secret ns/c-ca"} <= subjects
+
+
+def test_a_place_is_a_kubeconfig_with_or_without_a_context(tmp_path: Path) -> None:
+    odd = tmp_path / "a@b"
+    odd.touch()
+    assert api.place_of("k") == ClusterRef(Path("k"))
+    assert api.place_of("k@user@cluster") == ClusterRef(Path("k"), "user@cluster")
+    assert api.place_of(str(odd)) == ClusterRef(odd)
+
+
+async def test_what_the_move_records_is_not_told_as_left_behind(library: Library) -> None:
+    """All namespaces are moved, and the record is in one of them."""
+    report = await library.move(library.stage.options.model_copy(update={"namespace": ""}))
+    assert [left.object for left in report.left if "capi-mover" in left.object] == []

@@ -1,0 +1,263 @@
+"""Tests of the command line: flags, exit codes, and errors without tracebacks."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from mover import api, cli
+from mover.errors import Problem, RefusedError
+from mover.events import Listener
+from mover.models import ExistingPolicy, KindCount, MoveOptions, MoveReport, RestoreStatus
+from mover.plan import Plan
+from tests.unit.mover_builders import make, plan_of
+
+MISSING = "/nowhere/kubeconfig"
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Keeps kubeconfigs out of the tests, and the tests' logging settings in."""
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ours = [logging.getLogger("capi-mover"), logging.getLogger("capi-mover.api-warnings")]
+    before = [(logger, logger.level, list(logger.filters)) for logger in ours]
+    yield
+    for logger, level, filters in before:
+        logger.setLevel(level)
+        logger.filters = filters
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+
+
+def refusal(result: Result, exit_code: int = 2) -> str:
+    """Returns the error, which is one line on stderr, with no traceback."""
+    assert result.exit_code == exit_code, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    return line.removeprefix("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (("--to-directory", "d", "--to-kubeconfig", "k"), "--to-directory and --to-kubeconfig"),
+        (("--from-directory", "d", "--to-directory", "e"), "--from-directory and --to-directory"),
+        (("--from-directory", "d", "--kubeconfig", "k"), "--from-directory and --kubeconfig"),
+        (("--to-kubeconfig", "k", "--adopt", "--overwrite"), "--adopt and --overwrite"),
+    ],
+)
+def test_flags_that_exclude_each_other_are_refused_by_name(flags: tuple[str, ...], named: str) -> None:
+    assert refusal(run("move", *flags)) == f"Please specify only one of {named}"
+
+
+@pytest.mark.parametrize("flags", [(), ("-n", "ns"), ("--kubeconfig", MISSING)])
+def test_a_move_needs_a_target_or_a_dry_run(flags: tuple[str, ...]) -> None:
+    assert "--to-kubeconfig" in refusal(run("move", *flags))
+    assert "--dry-run" in refusal(run("move", *flags))
+
+
+@pytest.mark.parametrize("flag", ["--to-directory", "--from-directory"])
+def test_directories_are_refused_until_they_are_supported(flag: str) -> None:
+    assert "not there yet" in refusal(run("move", flag, "d"))
+
+
+def test_a_missing_kubeconfig_of_the_source_is_named() -> None:
+    error = refusal(run("move", "--kubeconfig", MISSING, "--to-kubeconfig", MISSING))
+    assert error.startswith(f"No kubeconfig for the source cluster: {MISSING} is not there")
+
+
+def test_a_missing_kubeconfig_of_the_target_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_text(
+        "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"
+        "users: [{name: u, user: {token: t}}]\n"
+        "contexts: [{name: c, context: {cluster: c, user: u}}]\ncurrent-context: c\n"
+    )
+    error = refusal(run("move", "--kubeconfig", str(source), "--to-kubeconfig", MISSING))
+    assert error.startswith(f"No kubeconfig for the target cluster: {MISSING} is not there")
+    assert "--to-kubeconfig" in error
+
+
+def test_a_dry_run_needs_no_target_but_a_source() -> None:
+    assert "No kubeconfig for the source cluster" in refusal(run("move", "--dry-run"))
+
+
+@pytest.mark.parametrize("arguments", [("-n",), ("-v", "x"), ("-v", "-1"), ("--hide-api-warnings", "some"), ("--no",)])
+def test_flags_that_cannot_be_understood_are_usage_errors(arguments: tuple[str, ...]) -> None:
+    result = run("move", *arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("-h",), ("move", "--help"), ("move", "-h")])
+def test_help_is_there_at_each_level(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--kubeconfig",
+        "--kubeconfig-context",
+        "--to-kubeconfig",
+        "--to-kubeconfig-context",
+        "--namespace",
+        "-n",
+        "--dry-run",
+        "--to-directory",
+        "--from-directory",
+        "--hide-api-warnings",
+        "-v",
+    ],
+)
+def test_move_has_each_flag_of_clusterctl_move(flag: str) -> None:
+    words = run("move", "--help").output.replace("│", " ").replace(",", " ").split()
+    assert flag in words
+
+
+class Library:
+    """Stands in for the library: keeps what it was asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[object] = []
+        self.error: Exception | KeyboardInterrupt | None = None
+        monkeypatch.setattr(api, "move_async", self.move)
+        monkeypatch.setattr(api, "plan_async", self.plan)
+
+    async def move(
+        self, source: api.ClusterRef, target: api.ClusterRef, options: MoveOptions, _listener: Listener
+    ) -> MoveReport:
+        """Returns a report, or raises what it was told to."""
+        self.asked += [source, target, options]
+        if self.error:
+            raise self.error
+        return MoveReport(source="here", target="there", namespace="ns", moved=(KindCount(kind="Machine", count=2),))
+
+    async def plan(self, source: api.ClusterRef, options: MoveOptions) -> Plan:
+        """Returns a plan of one Cluster and a Secret that stays."""
+        self.asked += [source, options]
+        cluster = make(("cluster.x-k8s.io", "Cluster"), "c")
+        return plan_of(cluster, make(("", "Secret"), "loose"))
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    return Library(monkeypatch)
+
+
+def test_flags_reach_the_library(library: Library) -> None:
+    flags = ("--kubeconfig", "a", "--kubeconfig-context", "b", "--to-kubeconfig", "c", "--to-kubeconfig-context", "d")
+    result = run("move", *flags, "-n", "ns")
+    assert result.exit_code == 0, result.output
+    assert library.asked == [
+        api.ClusterRef(Path("a"), "b"),
+        api.ClusterRef(Path("c"), "d"),
+        MoveOptions(namespace="ns"),
+    ]
+    assert "Moved namespace ns from here to there: 2 objects" in result.stdout
+
+
+@pytest.mark.parametrize("flags", [(), ("-n", "")])
+def test_without_a_namespace_that_of_the_context_is_asked_for(library: Library, flags: tuple[str, ...]) -> None:
+    run("move", "--to-kubeconfig", "c", *flags)
+    assert library.asked[-1] == MoveOptions(namespace=None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "options"),
+    [
+        (("--adopt",), MoveOptions(existing=ExistingPolicy.ADOPT)),
+        (("--overwrite",), MoveOptions(existing=ExistingPolicy.OVERWRITE)),
+        (("--leave-behind",), MoveOptions(leave_behind=True)),
+        (("--restore-status", "metal3"), MoveOptions(restore_status=RestoreStatus.METAL3)),
+        (("--pause-timeout", "5"), MoveOptions(pause_timeout_s=5)),
+    ],
+)
+def test_each_option_of_a_move_has_its_flag(library: Library, flags: tuple[str, ...], options: MoveOptions) -> None:
+    run("move", "--to-kubeconfig", "c", *flags)
+    assert library.asked[-1] == options
+
+
+def test_a_context_of_the_same_kubeconfig_is_target_enough(library: Library) -> None:
+    assert run("move", "--to-kubeconfig-context", "d").exit_code == 0
+    assert library.asked[1] == api.ClusterRef(None, "d")
+
+
+def test_a_dry_run_shows_the_plan_and_moves_nothing(library: Library) -> None:
+    result = run("move", "--dry-run", "--to-kubeconfig", "c")
+    assert result.exit_code == 0, result.output
+    assert library.asked == [api.ClusterRef(None, None), MoveOptions()]
+    assert "nothing is changed" in result.stdout
+    assert "1 objects would move, 0 would be copied and kept, 1 stay." in result.stdout
+
+
+def test_an_error_of_the_library_is_shown_with_its_exit_code(library: Library) -> None:
+    library.error = RefusedError([Problem("paused", "source", "Cluster ns/c", "it is paused", "Resume it")])
+    result = run("move", "--to-kubeconfig", "c")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("Error: The move was not started")
+    assert "Traceback" not in result.output
+
+
+def test_an_interrupt_is_said_and_is_no_success(library: Library) -> None:
+    library.error = KeyboardInterrupt()
+    assert refusal(run("move", "--to-kubeconfig", "c"), exit_code=4) == "Stopped by Ctrl-C"
+
+
+def test_a_fault_of_our_own_is_not_hidden(library: Library) -> None:
+    library.error = ZeroDivisionError("ours")
+    assert isinstance(run("move", "--to-kubeconfig", "c").exception, ZeroDivisionError)
+
+
+FINALIZER = 'metadata.finalizers: "x": prefer a domain-qualified finalizer name including a path (/) to avoid conflicts'
+
+
+@pytest.mark.parametrize(
+    ("hidden", "shown"),
+    [
+        ("default", ["deprecated"]),
+        ("all", []),
+        ("none", [FINALIZER, "deprecated"]),
+    ],
+)
+def test_api_warnings_are_hidden_as_asked_for(
+    library: Library, caplog: pytest.LogCaptureFixture, hidden: str, shown: list[str]
+) -> None:
+    run("move", "--to-kubeconfig", "c", "--hide-api-warnings", hidden)
+    for text in (FINALIZER, "deprecated"):
+        logging.getLogger("capi-mover.api-warnings").warning("%s", text)
+    assert [record.getMessage() for record in caplog.records] == shown
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "level"),
+    [("0", logging.WARNING), ("2", logging.WARNING), ("3", logging.INFO), ("5", logging.DEBUG)],
+)
+def test_verbosity_sets_what_is_logged(library: Library, verbosity: str, level: int) -> None:
+    run("move", "--to-kubeconfig", "c", "-v", verbosity)
+    assert logging.getLogger("capi-mover").level == level
+
+
+def test_bars_are_for_terminals_and_lines_for_everything_else() -> None:
+    assert type(cli._view(Console(force_terminal=True), 0)).__name__ == "BarView"
+    assert type(cli._view(Console(force_terminal=False), 0)).__name__ == "LineView"
+
+
+@pytest.mark.parametrize("heavy", ["kubernetes", "networkx", "rich", "aiohttp"])
+def test_the_command_line_starts_without_loading_what_help_does_not_need(heavy: str) -> None:
+    code = f"import sys, mover.cli; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -1,0 +1,197 @@
+"""Tests of keeping the record on two clusters: what is written before what, and which record is right."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import web
+
+from mover.errors import ForbiddenError, MoverError
+from mover.execute.journal import Found, Journal, find, list_records, read_record, remove_record, write_record
+from mover.models import Phase
+from mover.record import Record, RecordError, encode, name_of
+from tests.unit.fake_apiserver import FakeApiServer
+from tests.unit.scripted_server import Reply, failure
+from tests.unit.test_record import large, record
+
+COLLECTION = "/api/v1/namespaces/default/configmaps"
+
+
+def names(server: FakeApiServer) -> list[str]:
+    """Returns the names of the ConfigMaps that are there."""
+    return sorted(path.removeprefix(f"{COLLECTION}/") for path in server.bodies)
+
+
+async def test_a_record_is_read_as_it_was_written_in_parts_too() -> None:
+    cluster = FakeApiServer().direct()
+    for known in (record(), large(), large(seed=2), record(phase=Phase.CREATING)):
+        await write_record(cluster, "ns", encode(known))
+        assert await read_record(cluster, "ns") == known
+
+
+async def test_a_cluster_without_a_record_has_none() -> None:
+    server = FakeApiServer()
+    await write_record(server.direct(), "other", encode(record(scope="other")))
+    assert await read_record(server.direct(), "ns") is None
+    assert await read_record(server.direct(), "") is None
+
+
+async def test_at_every_write_a_whole_record_can_be_read() -> None:
+    """Further parts come before the head that names them, old parts go after it."""
+    server, seen = FakeApiServer(), list[Record | None]()
+    old, new = large(seed=1), large(seed=2)
+    await write_record(server.direct(), "ns", encode(old))
+    log = len(server.log)
+    writer = server.direct()
+    send = writer.link.send
+
+    async def look(request: object) -> bytes:
+        seen.append(await read_record(server.direct(), "ns"))
+        return await send(request)  # type: ignore[arg-type]
+
+    writer.link.send = look  # type: ignore[assignment,method-assign]
+    await write_record(writer, "ns", encode(new))
+    assert seen[0] == old
+    assert await read_record(server.direct(), "ns") == new
+    assert [known for known in seen if known not in (old, new)] == []
+    kinds = [
+        (entry.split()[0], "part" if name_of("ns") + "." in entry else "head")
+        for entry in server.log[log:]
+        if entry.split()[0] in ("PATCH", "DELETE")
+    ]
+    assert kinds[0] == ("PATCH", "head")
+    assert set(kinds[1:]) == {("DELETE", "part")}
+
+
+async def test_only_the_parts_of_the_newest_record_are_kept_and_those_of_other_moves() -> None:
+    server = FakeApiServer()
+    other = encode(large(seed=3).model_copy(update={"scope": "other"}))
+    await write_record(server.direct(), "other", other)
+    await write_record(server.direct(), "ns", encode(large(seed=1)))
+    small = encode(record())
+    await write_record(server.direct(), "ns", small)
+    kept = [body["metadata"]["name"] for body in (other.head, *other.chunks, small.head)]
+    assert names(server) == sorted(kept)
+
+
+async def test_the_head_is_removed_before_the_parts() -> None:
+    server, known = FakeApiServer(), encode(large())
+    await write_record(server.direct(), "ns", known)
+    await remove_record(server.direct(), "ns")
+    deletes = [entry for entry in server.log if entry.startswith("DELETE")]
+    assert deletes[0] == f"DELETE {COLLECTION}/capi-mover.ns"
+    assert len(deletes) == 1 + len(known.chunks)
+    assert server.bodies == {}
+    await remove_record(server.direct(), "ns")
+
+
+async def test_a_part_that_is_missing_is_a_damaged_record() -> None:
+    server, known = FakeApiServer(), encode(large())
+    await write_record(server.direct(), "ns", known)
+    del server.bodies[f"{COLLECTION}/{known.chunks[0]['metadata']['name']}"]
+    with pytest.raises(RecordError):
+        await read_record(server.direct(), "ns")
+
+
+async def test_a_record_that_somebody_has_emptied_is_an_error_of_ours() -> None:
+    server = FakeApiServer()
+    await write_record(server.direct(), "ns", encode(record()))
+    server.bodies[f"{COLLECTION}/capi-mover.ns"]["data"] = {"format": "1"}
+    with pytest.raises(MoverError):
+        await read_record(server.direct(), "ns")
+
+
+async def test_the_moves_of_a_cluster_are_listed_by_what_they_move() -> None:
+    cluster = FakeApiServer().direct()
+    assert await list_records(cluster) == ()
+    known = [record(scope=scope) for scope in ("", "a", "b")]
+    for one in reversed(known):
+        await write_record(cluster, one.scope, encode(one))
+    assert list(await list_records(cluster)) == known
+
+
+class Both:
+    """A journal on two servers that notes the order of the writes."""
+
+    def __init__(self, known: Record) -> None:
+        self.servers = (FakeApiServer("source"), FakeApiServer("target"))
+        self.source, self.target = (server.direct() for server in self.servers)
+        self.journal = Journal(known, (self.source, self.target))
+        self.order: list[str] = []
+        for server in self.servers:
+            server.before = self._noting(server.name)
+
+    def _noting(self, name: str) -> object:
+        def note(request: web.Request) -> Reply | None:
+            if request.method in ("POST", "PATCH", "DELETE"):
+                self.order.append(f"{request.method} {name}")
+            return None
+
+        return note
+
+    async def read(self) -> Found:
+        """Returns both records."""
+        return await find(self.source, self.target, "ns")
+
+
+async def test_the_source_is_written_first_unless_another_is_asked_for() -> None:
+    both = Both(record())
+    await both.journal.write(both.journal.record)
+    await both.journal.advance(Phase.CREATING, copying=True)
+    assert [entry for entry in both.order if "PATCH" in entry] == ["PATCH source", "PATCH target"]
+    both.order.clear()
+    await both.journal.advance(Phase.DELETING, first=both.target, moving=("u",))
+    assert [entry for entry in both.order if "PATCH" in entry] == ["PATCH target", "PATCH source"]
+    found = await both.read()
+    assert found.source == found.target == both.journal.record
+    assert both.journal.record == record(phase=Phase.DELETING, copying=True, moving=("u",))
+
+
+async def test_the_record_goes_from_the_source_first() -> None:
+    both = Both(record())
+    await both.journal.write(both.journal.record)
+    both.order.clear()
+    await both.journal.remove()
+    assert both.order == ["DELETE source", "DELETE target"]
+    assert await both.read() == Found(None, None)
+
+
+async def test_a_record_that_could_not_be_written_everywhere_is_not_taken_as_written() -> None:
+    both = Both(record())
+    await both.journal.write(both.journal.record)
+    both.servers[1].before = lambda _: failure(403, "Forbidden")
+    with pytest.raises(ForbiddenError):
+        await both.journal.advance(Phase.CREATING)
+    assert both.journal.record.phase is Phase.PAUSING
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "newest"),
+    [
+        (Phase.PAUSING, None, Phase.PAUSING),
+        (None, Phase.RESUMING, Phase.RESUMING),
+        (Phase.VERIFYING, Phase.DELETING, Phase.DELETING),
+        (Phase.DELETING, Phase.RESUMING, Phase.DELETING),
+        (Phase.ROLLING_BACK, Phase.CREATING, Phase.ROLLING_BACK),
+        (Phase.CREATING, Phase.PAUSING, Phase.CREATING),
+        (None, Phase.ROLLING_BACK, Phase.ROLLING_BACK),
+    ],
+)
+def test_the_record_that_is_further_on_is_right(source: Phase | None, target: Phase | None, newest: Phase) -> None:
+    one, other = (None if phase is None else record(phase=phase) for phase in (source, target))
+    found = Found(one, other).newest
+    assert found is not None
+    assert found.phase is newest
+
+
+def test_without_records_there_is_no_move() -> None:
+    assert Found(None, None).newest is None
+
+
+def test_a_rollback_that_has_begun_on_the_source_wins_over_a_commit_of_the_target() -> None:
+    """Nothing is deleted before both say `deleting`: who rolls back has seen that the source's never did.
+
+    The source may have been resumed since, so going forward from there is not safe.
+    """
+    found = Found(record(phase=Phase.ROLLING_BACK), record(phase=Phase.DELETING)).newest
+    assert found is not None
+    assert found.phase is Phase.ROLLING_BACK

@@ -1,0 +1,344 @@
+"""Tests of starting, resuming and undoing a move: who may do what, and the program killed at each of its writes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from aiohttp import web
+
+from graph import rules
+from mover.errors import ApiError, ForbiddenError, StoppedError, UsageError
+from mover.events import Noted
+from mover.execute import lease
+from mover.execute.journal import write_record
+from mover.execute.lease import LEASES, LeaseHeldError, LeaseLostError
+from mover.execute.run import InterruptedMoveError, RolledBackError
+from mover.models import OnFailure, Phase
+from mover.record import encode
+from tests.unit.fake_apiserver import Fuse, Killed
+from tests.unit.mover_builders import CLUSTER, HOST, MACHINE, NAMESPACE, Stage, make, managers, meanwhile, refuse
+from tests.unit.scripted_server import Reply, failure
+from tests.unit.test_record import record
+
+LEASE = make(LEASES, "capi-mover.ns", namespace="default")
+
+
+# --- Who may do what --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cluster", ["source", "target"])
+async def test_a_move_that_another_mover_works_on_is_left_alone(cluster: str) -> None:
+    stage = Stage()
+    spec = {"holderIdentity": "elsewhere/1/2", "renewTime": "2999-01-01T00:00:00Z"}
+    server = stage.source if cluster == "source" else stage.target
+    server.put(make(LEASES, "capi-mover.ns", namespace="default", spec=spec))
+    before = stage.everything()
+    with pytest.raises(LeaseHeldError, match=f"of the {cluster} cluster: elsewhere/1/2"):
+        await stage.move()
+    assert stage.everything() == before
+
+
+async def test_a_move_that_was_begun_meanwhile_is_not_begun_again() -> None:
+    stage = Stage()
+    await write_record(stage.target.direct(), NAMESPACE, encode(record()))
+    before = stage.everything()
+    with pytest.raises(StoppedError, match=r"was begun meanwhile \(abc\)\. See: capi-mover status"):
+        await stage.move()
+    assert stage.everything() == before
+
+
+async def interrupted(**options: object) -> Stage:
+    """Returns a stage with a move that has failed and is kept."""
+    stage = Stage(on_failure=OnFailure.KEEP, **options)
+    refuse(stage.target, "POST", "/machines")
+    with pytest.raises(InterruptedMoveError):
+        await stage.move()
+    stage.target.before = lambda _: None
+    return stage
+
+
+@pytest.mark.parametrize("cluster", ["source", "target"])
+async def test_a_record_of_other_clusters_is_neither_gone_on_with_nor_undone(cluster: str) -> None:
+    stage = await interrupted()
+    server = stage.source if cluster == "source" else stage.target
+    server.bodies["/api/v1/namespaces/kube-system"]["metadata"]["uid"] = "another"
+    before = stage.everything()
+    for act in (stage.go_on, stage.undo):
+        with pytest.raises(UsageError, match=rf"has another {cluster} cluster \(context {cluster}-ctx\)"):
+            await act()
+    assert stage.everything() == before
+
+
+async def test_nobody_goes_on_while_the_first_mover_lives() -> None:
+    stage = await interrupted()
+    spec = {"holderIdentity": "elsewhere/1/2", "renewTime": "2999-01-01T00:00:00Z"}
+    stage.target.put(make(LEASES, "capi-mover.ns", namespace="default", spec=spec))
+    for act in (stage.go_on, stage.undo):
+        with pytest.raises(LeaseHeldError):
+            await act()
+
+
+async def test_who_goes_on_is_the_holder_of_the_record() -> None:
+    stage = await interrupted()
+    refuse(stage.target, "POST", "/hardwaredatas")
+    with pytest.raises(InterruptedMoveError):
+        await stage.go_on()
+    found = await stage.record()
+    assert found is not None
+    assert found.holder == lease.this_holder()
+
+
+async def test_a_record_that_cannot_be_written_everywhere_leaves_nothing_behind() -> None:
+    """The error says that nothing was changed, so nothing may be."""
+    stage = Stage()
+    findings, before = await stage.findings(), stage.everything()
+    refuse(stage.target, "POST", "/configmaps")
+    with pytest.raises((ApiError, StoppedError), match="403"):
+        await stage.move(findings=findings)
+    assert stage.everything() == before
+
+
+# --- What becomes of a failure ----------------------------------------------------------------------------------------
+
+
+async def test_what_was_rolled_back_names_its_cause_and_was_told() -> None:
+    stage = Stage()
+    refuse(stage.target, "POST", "/machines")
+    with pytest.raises(RolledBackError) as caught:
+        await stage.move()
+    assert isinstance(caught.value.cause, ForbiddenError)
+    assert caught.value.exit_code == 4
+    notes = [event.text for event in stage.events if isinstance(event, Noted)]
+    assert notes[0].startswith("The move failed and is rolled back: target: POST")
+    assert notes[1:] == ["Everything is as it was before the move"]
+
+
+async def test_a_move_that_takes_longer_than_it_may_is_rolled_back() -> None:
+    stage = Stage(timeout_s=0.2)
+    findings, before = await stage.findings(), stage.everything()
+    hold_at(stage, asyncio.Event())
+    with pytest.raises(RolledBackError, match=r"The time limit \(--timeout\) is over"):
+        await stage.move(findings=findings)
+    assert stage.everything() == before
+
+
+def hold_at(stage: Stage, begun: asyncio.Event) -> None:
+    """Lets the target answer the creation of the Machine only when the waiting is broken off."""
+
+    def before(request: web.Request) -> Reply | None:
+        if request.method != "GET" or not request.path.endswith("/machines") or not stage.target.has(MACHINE):
+            return None
+
+        async def never(sent: web.Request) -> web.StreamResponse:
+            stage.target.before = lambda _: None
+            begun.set()
+            return await asyncio.Event().wait()  # type: ignore[return-value]
+
+        return never
+
+    stage.target.before = before
+
+
+async def cancel_when_begun(stage: Stage) -> asyncio.Task[object]:
+    begun = asyncio.Event()
+    findings = await stage.findings()
+    hold_at(stage, begun)
+    moving: asyncio.Task[object] = asyncio.create_task(stage.move(findings=findings))
+    await asyncio.wait_for(begun.wait(), 5)
+    moving.cancel()
+    return moving
+
+
+async def test_a_move_that_is_cancelled_is_rolled_back() -> None:
+    stage = Stage()
+    before = stage.everything()
+    moving = await cancel_when_begun(stage)
+    with pytest.raises(RolledBackError, match="Stopped by a signal"):
+        await moving
+    assert stage.everything() == before
+
+
+async def test_a_cancelled_move_that_is_to_be_kept_is() -> None:
+    stage = Stage(on_failure=OnFailure.KEEP)
+    with pytest.raises(InterruptedMoveError, match="Stopped by a signal"):
+        await (await cancel_when_begun(stage))
+    await stage.go_on()
+    assert stage.target.has(MACHINE)
+    assert not stage.source.has(MACHINE)
+
+
+async def test_a_second_signal_ends_the_rollback_and_it_can_be_finished() -> None:
+    stage = Stage()
+    before = stage.everything()
+    moving = await cancel_when_begun(stage)
+    meanwhile(stage.target, "DELETE", "/machines/m", moving.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await moving
+    await stage.undo()
+    assert stage.everything() == before
+
+
+async def test_a_fault_of_our_own_leaves_the_record() -> None:
+    stage = Stage()
+
+    def fail(event: object) -> None:
+        raise ZeroDivisionError
+
+    stage.events.append = fail  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        await stage.move()
+
+
+@pytest.mark.parametrize("phase", ["creating", "deleting"])
+async def test_whoever_has_lost_the_lease_changes_nothing_more(monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
+    """Somebody else has taken the move over: a rollback would work against them."""
+    monkeypatch.setattr(lease, "_RENEW_EVERY_S", 0.001)
+    stage, writes = Stage(), list[str]()
+    findings = await stage.findings()
+    ending, served = ("/machines", stage.target) if phase == "creating" else ("/machines/m", stage.source)
+
+    def steal(request: web.Request) -> Reply | None:
+        if request.method not in ("POST", "DELETE") or not request.path.endswith(ending):
+            return None
+
+        async def lose(sent: web.Request) -> web.StreamResponse:
+            for server in (stage.source, stage.target):
+                spec = {"holderIdentity": "thief/1/2", "renewTime": "2999-01-01T00:00:00Z"}
+                server.change(LEASE, spec=spec)
+                server.before = note
+            await asyncio.sleep(0.05)
+            return await failure(503, "", "late")(sent)
+
+        return lose
+
+    def note(request: web.Request) -> Reply | None:
+        if request.method != "GET" and "/leases/" not in request.path:
+            writes.append(f"{request.method} {request.path}")
+        return None
+
+    served.before = steal
+    with pytest.raises(LeaseLostError, match="was lost"):
+        await stage.move(findings=findings)
+    assert writes == []
+    assert stage.source.now(LEASE).body()["spec"]["holderIdentity"] == "thief/1/2"
+
+
+# --- Killed at each write ---------------------------------------------------------------------------------------------
+
+WRITES = 64
+"""How many writes the small move makes."""
+
+
+class Life:
+    """A stage whose first program dies at one of its writes, in such a way that the next one knows it is gone."""
+
+    def __init__(self, number: int, *, answered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stage = Stage()
+        self.before = self.stage.everything()
+        self._fuse = Fuse(number, answered=answered)
+        self._monkeypatch = monkeypatch
+
+    async def die(self) -> None:
+        """Moves until the program is killed."""
+        with self._monkeypatch.context() as patch:
+            patch.setattr(lease, "this_holder", lambda: f"{socket.gethostname()}/1/0")
+            with pytest.raises(Killed):
+                await self.stage.move(self._fuse)
+
+    async def finish(self) -> None:
+        """Does what `capi-mover move` does when it is called again."""
+        if await self.stage.record() is not None:
+            await self.stage.go_on()
+        elif self.stage.source.has(CLUSTER):
+            await self.stage.move()
+        self.drop_leases()
+
+    def drop_leases(self) -> None:
+        """Lets leases go that end by themselves when nobody works on the move any more."""
+        for server in (self.stage.source, self.stage.target):
+            server.bodies.pop("/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover.ns", None)
+
+
+at_each_write = pytest.mark.parametrize("number", range(WRITES))
+before_and_after = pytest.mark.parametrize("answered", [False, True], ids=["before", "after"])
+
+
+@pytest.fixture(scope="module")
+async def undisturbed() -> Stage:
+    stage = Stage()
+    await stage.move()
+    return stage
+
+
+async def test_the_program_is_killed_at_all_its_writes() -> None:
+    fuse = Fuse()
+    await Stage().move(fuse)
+    assert fuse.writes == WRITES
+
+
+@at_each_write
+@before_and_after
+async def test_a_move_that_was_killed_ends_as_one_that_was_not(
+    number: int, answered: bool, undisturbed: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(number, answered=answered, monkeypatch=monkeypatch)
+    await life.die()
+    await life.finish()
+    assert life.stage.everything() == undisturbed.everything()
+    assert managers(life.stage.target) == managers(undisturbed.target)
+
+
+@at_each_write
+@before_and_after
+async def test_a_move_that_was_killed_can_be_undone_until_its_commit_and_only_until_then(
+    number: int, answered: bool, undisturbed: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(number, answered=answered, monkeypatch=monkeypatch)
+    await life.die()
+    found = await life.stage.record()
+    if found is None:
+        life.drop_leases()
+        assert life.stage.everything() in (life.before, undisturbed.everything())
+    elif found.is_committed:
+        with pytest.raises(StoppedError, match="it can only be completed"):
+            await life.stage.undo()
+    else:
+        assert found.phase not in (Phase.DELETING, Phase.RESUMING)
+        await life.stage.undo()
+        life.drop_leases()
+        assert life.stage.everything() == life.before
+
+
+@pytest.mark.parametrize("number", range(0, WRITES, 7))
+@pytest.mark.parametrize("second", [5, 12, 20, 33])
+async def test_a_move_that_was_killed_twice_ends_as_one_that_was_not(
+    number: int, second: int, undisturbed: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(number, answered=True, monkeypatch=monkeypatch)
+    await life.die()
+    if await life.stage.record() is not None:
+        try:
+            await life.stage.go_on(Fuse(second, answered=True))
+        except Killed:
+            pass
+    await life.finish()
+    assert life.stage.everything() == undisturbed.everything()
+
+
+@pytest.mark.parametrize("number", range(0, WRITES, 5))
+async def test_no_original_is_without_a_complete_copy_at_any_kill(
+    number: int, undisturbed: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(number, answered=True, monkeypatch=monkeypatch)
+    await life.die()
+    for obj in (CLUSTER, MACHINE, HOST):
+        if not life.stage.source.has(obj):
+            copy, complete = life.stage.target.now(obj).body(), undisturbed.target.now(obj).body()
+            assert copy["status"] == complete["status"]
+            assert copy["metadata"]["finalizers"] == obj.body()["metadata"]["finalizers"]
+    source_paused = life.stage.source.has(HOST) and rules.HOST_PAUSED_ANNOTATION in life.stage.source.now(HOST).annotations
+    if life.stage.source.has(HOST) and life.stage.target.has(HOST):
+        assert source_paused
+        assert rules.HOST_PAUSED_ANNOTATION in life.stage.target.now(HOST).annotations
