@@ -118,6 +118,7 @@ class _Lease:
         self._key = ObjectKey(LEASES.group, LEASES.kind, NAMESPACE, name_of(scope))
         self._uid = ""
         self._version = ""
+        self._sent = ""
 
     async def take(self) -> None:
         """Takes the lease.
@@ -146,7 +147,7 @@ class _Lease:
         while True:
             await asyncio.sleep(_RENEW_EVERY_S)
             try:
-                self._noted(await self._cluster.replace(LEASES, self._body(self._identity()), manager=MANAGER))
+                await self._renew()
                 renewed = loop.time()
             except (ConflictError, NotFoundError) as error:
                 raise LeaseLostError(self._cluster.name, str(error)) from error
@@ -154,10 +155,23 @@ class _Lease:
                 if loop.time() - renewed > DURATION_S:
                     raise LeaseLostError(self._cluster.name, str(error)) from error
 
+    async def _renew(self) -> None:
+        try:
+            self._noted(await self._cluster.replace(LEASES, self._body(self._identity()), manager=MANAGER))
+        except ConflictError:
+            found = await self._found()
+            if found is None or not self._is_as_sent(found.body()["spec"]):
+                raise
+            self._noted(found)
+
     async def release(self) -> None:
         """Deletes the lease if it is still ours; on a cluster that cannot be reached it ends by itself."""
         with suppress(ApiError, TimeoutError):
             async with asyncio.timeout(_RELEASE_S):
+                # A renewal may have been cancelled on its way: what the server has now decides.
+                found = await self._found()
+                if found is not None and self._is_as_sent(found.body()["spec"]):
+                    self._noted(found)
                 await self._cluster.delete(LEASES, self._key, uid=self._uid, resource_version=self._version)
 
     async def _found(self) -> Object | None:
@@ -170,8 +184,7 @@ class _Lease:
         """Returns whether the lease of a holder that is gone is ours now; False if somebody was quicker."""
         spec = found.body()["spec"]
         holder = spec.get("holderIdentity") or ""
-        # A POST whose answer was lost has left a lease of our own.
-        if holder != self._holder and not is_gone(holder) and not _has_ended(spec):
+        if not (self._is_as_sent(spec) or is_gone(holder) or _has_ended(spec)):
             raise LeaseHeldError(self._cluster.name, self._scope, holder)
         identity = {"uid": found.uid, "resourceVersion": found.resource_version}
         try:
@@ -180,6 +193,10 @@ class _Lease:
             return False
         return True
 
+    def _is_as_sent(self, spec: Mapping[str, Any]) -> bool:
+        """Returns whether a lease is what we wrote last: the answer to that was lost on its way."""
+        return (spec.get("holderIdentity"), spec.get("renewTime")) == (self._holder, self._sent)
+
     def _identity(self) -> dict[str, str]:
         return {"uid": self._uid, "resourceVersion": self._version}
 
@@ -187,10 +204,11 @@ class _Lease:
         self._uid, self._version = written.uid, written.resource_version
 
     def _body(self, identity: Mapping[str, str]) -> dict[str, Any]:
+        self._sent = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         spec = {
             "holderIdentity": self._holder,
             "leaseDurationSeconds": int(DURATION_S),
-            "renewTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "renewTime": self._sent,
         }
         metadata = {"namespace": NAMESPACE, "name": self._key.name, **identity}
         return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
@@ -198,5 +216,7 @@ class _Lease:
 
 def _has_ended(spec: Mapping[str, Any]) -> bool:
     """Returns whether a lease has ended by our clock, with one duration to spare for clocks that differ."""
+    if not spec.get("renewTime"):
+        return True
     renewed = datetime.fromisoformat(spec["renewTime"])
     return datetime.now(UTC) > renewed + timedelta(seconds=2 * float(spec.get("leaseDurationSeconds") or DURATION_S))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
@@ -67,7 +68,7 @@ class _Ready:
     Attributes:
         plan: What is to be there in the end.
         used: UID in the files -> UID on the target of what is there already: owners outside of the directory, too.
-        incomplete: The same of copies that an interrupted restore has left without their status.
+        incomplete: The same of copies that an interrupted restore has left without status or field managers.
         pauses: What is to be taken off in the end.
         left: What is left out.
     """
@@ -118,7 +119,7 @@ async def restore(
         async with held(target, _scope(backup)), asyncio.timeout(options.timeout_s or None):
             with clock.phase(Phase.PREFLIGHT):
                 ready = await _prepare(target, backup, options)
-            _note_dying(ready.plan, listener)
+            _note_dying(backup, listener)
             with _rest_told(listener):
                 created = await _create(target, backup, ready, options, clock)
                 if not keep_paused:
@@ -151,9 +152,9 @@ def _note_origin(backup: Backup, target_uid: str, listener: Listener) -> None:
         )
 
 
-def _note_dying(plan: Plan, listener: Listener) -> None:
+def _note_dying(backup: Backup, listener: Listener) -> None:
     """Tells of objects that were being deleted when they were saved: clusterctl saves such, too."""
-    dying = ", ".join(str(obj.key) for obj in plan.selection.selected if obj.deleting)
+    dying = ", ".join(str(entry.key) for entry in backup.entries if "deletionTimestamp" in entry.body()["metadata"])
     if dying:
         listener(Noted(f"These objects were being deleted when they were saved, and live again now: {dying}"))
 
@@ -181,8 +182,9 @@ async def _prepare(target: Cluster, backup: Backup, options: MoveOptions) -> _Re
         RefusedError: Something stands against it.
     """
     under_way = await moves_under_way(target, {entry.key.namespace for entry in backup.entries})
-    objects, unserved = await _objects(target, backup.entries)
-    plan = _plan_of(objects)
+    types = await movable_types(target)
+    objects, unserved = await _objects(target, types, backup.entries)
+    plan = _plan_of(types, objects)
     owners = await find_outside_owners(target, plan)
     left: tuple[LeftObject, ...] = ()
     if options.leave_behind:
@@ -199,9 +201,10 @@ async def _prepare(target: Cluster, backup: Backup, options: MoveOptions) -> _Re
     return _Ready(plan, {**used, **owners}, incomplete, _own_pauses(plan, there, backup.manifest), left)
 
 
-async def _objects(target: Cluster, entries: Sequence[Entry]) -> tuple[list[Object], list[Problem]]:
+async def _objects(
+    target: Cluster, known: Sequence[ResourceType], entries: Sequence[Entry]
+) -> tuple[list[Object], list[Problem]]:
     """Returns the objects that the target serves in the version of their files, and a problem for each other file."""
-    known = await movable_types(target)
     wanted = sorted({(entry.api_version, entry.key.kind) for entry in entries})
     types = dict(zip(wanted, await all_of(_type(target, known, *kind) for kind in wanted), strict=True))
     objects, problems = [], []
@@ -215,7 +218,7 @@ async def _objects(target: Cluster, entries: Sequence[Entry]) -> tuple[list[Obje
             what = f"{entry.key} has {'no' if resource.namespaced else 'a'} namespace"
             problems.append(Problem("directory", target.name, entry.file, what, "Make the backup anew"))
         else:
-            objects.append(_fenced(parse_object(resource, entry.body())))
+            objects.append(_fenced(parse_object(resource, _revived(entry.body()))))
     return objects, problems
 
 
@@ -229,6 +232,12 @@ async def _type(target: Cluster, known: Iterable[ResourceType], api_version: str
     except UsageError:
         return None
     return served if found is None else replace(served, move=found.move, move_hierarchy=found.move_hierarchy)
+
+
+def _revived(body: dict[str, Any]) -> dict[str, Any]:
+    """Returns an object without the marks of its deletion: no copy can have them."""
+    marks = ("deletionTimestamp", "deletionGracePeriodSeconds")
+    return {**body, "metadata": {name: value for name, value in body["metadata"].items() if name not in marks}}
 
 
 def _fenced(obj: Object) -> Object:
@@ -245,9 +254,8 @@ def _fenced(obj: Object) -> Object:
     return parse_object(obj.type, body)
 
 
-def _plan_of(objects: Sequence[Object]) -> Plan:
+def _plan_of(types: tuple[ResourceType, ...], objects: Sequence[Object]) -> Plan:
     """Returns the plan that creates all of the objects: what was saved was selected then."""
-    types = tuple(sorted({obj.type for obj in objects}))
     inventory = Inventory("", types, tuple(sorted(objects, key=lambda obj: obj.key)), (), frozenset())
     return make_plan(inventory, Rules(exactly=frozenset(obj.uid for obj in objects)))
 
@@ -264,14 +272,30 @@ def _without_homeless(plan: Plan, owners: Mapping[str, str]) -> tuple[Plan, tupl
             todo += graph.dependents(uid)
     reason = "One of its owners is neither in the directory nor on the target."
     told = tuple(LeftObject(object=str(obj.key), reason=reason) for uid, obj in graph.objects.items() if uid in left)
-    return _plan_of([obj for uid, obj in graph.objects.items() if uid not in left]), told
+    return _plan_of(plan.inventory.types, [obj for uid, obj in graph.objects.items() if uid not in left]), told
 
 
 def _is_incomplete(image: Object, copy: Object, options: MoveOptions) -> bool:
-    """Returns whether an object on the target is the copy of an interrupted restore that lacks its status."""
-    if not image.type.has_status or not status_is_restored(image, options.restore_status):
+    """Returns whether an object on the target is the copy of a restore that was broken off before it was complete.
+
+    It is as in its file, but for the status, or it still has the fields of which the mover itself was the manager.
+    """
+    if content(copy) != content(image):
         return False
-    return bool(image.body().get("status")) and not copy.body().get("status") and content(copy) == content(image)
+    is_restored = image.type.has_status and status_is_restored(image, options.restore_status)
+    lacks_status = is_restored and bool(image.body().get("status")) and not copy.body().get("status")
+    own = _own_fields(image)
+    return lacks_status or any(fields != own.get(entry) for entry, fields in _own_fields(copy).items())
+
+
+def _own_fields(obj: Object) -> dict[tuple[str, str], Any]:
+    """Returns what the mover manages of an object, by operation and subresource."""
+    entries = obj.body()["metadata"].get("managedFields") or ()
+    return {
+        (entry.get("operation") or "", entry.get("subresource") or ""): entry.get("fieldsV1")
+        for entry in entries
+        if entry.get("manager") == MANAGER
+    }
 
 
 def _own_pauses(plan: Plan, there: Mapping[ObjectKey, Object], manifest: Manifest | None) -> tuple[Pause, ...]:

@@ -36,7 +36,10 @@ async def find_problems(scene: Scene) -> list[Problem]:
 
 
 def check_providers_run(deployments: Mapping[str, Iterable[Object]]) -> list[Problem]:
-    """Every provider of the target has a Deployment in its namespace, and all of them are available."""
+    """Every provider of the target has a Deployment in its namespace, and all of them are available.
+
+    What a pivot has stopped there is not a provider's: Ironic may share a namespace with one.
+    """
     problems = []
     for namespace, found in deployments.items():
         workloads = tuple(found)
@@ -44,7 +47,8 @@ def check_providers_run(deployments: Mapping[str, Iterable[Object]]) -> list[Pro
             what = "no Deployment of the provider is in its namespace"
             remedy = "Install it on the target with: clusterctl init"
             problems.append(Problem("providers-run", "target", f"namespace {namespace}", what, remedy))
-        problems += [problem for obj in workloads if (problem := _unavailable(obj, "target"))]
+        settled = [obj for obj in workloads if start_patch(obj) is None]
+        problems += [problem for obj in settled if (problem := _unavailable(obj, "target"))]
     return problems
 
 
@@ -57,8 +61,8 @@ def check_target(workloads: Workloads, operator: str) -> list[Problem]:
         problems.append(Problem("ironic", "target", "Ironic", what, remedy))
     if workloads.operator is None:
         problems.append(_no_operator("target", operator, Step.START))
-    startable = [obj for obj in workloads.all_parts if start_patch(obj) is None]
-    return [*problems, *(problem for obj in startable if (problem := _unavailable(obj, "target")))]
+    settled = [obj for obj in workloads.all_parts if start_patch(obj) is None]
+    return [*problems, *(problem for obj in settled if (problem := _unavailable(obj, "target")))]
 
 
 def _check_source(scene: Scene, workloads: Workloads) -> list[Problem]:

@@ -107,7 +107,8 @@ async def _wait_stable(scene: Scene) -> None:
     options = scene.options
     providers = [obj for found in (await provider_deployments(scene.target)).values() for obj in found]
     own = () if options.skips(Step.START) else (await find_workloads(scene.target, options)).all_parts
-    parts = sorted({obj.key: obj for obj in (*providers, *own)}.values(), key=lambda obj: obj.key)
+    awaited = {obj.key: obj for obj in (*providers, *own) if start_patch(obj) is None}
+    parts = sorted(awaited.values(), key=lambda obj: obj.key)
     await wait_for(scene.target, parts, why_unavailable, options.timeout_s, scene.listener)
     await wait_stable((scene.source, scene.target), options.stable_s, options.timeout_s)
 

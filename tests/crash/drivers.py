@@ -52,9 +52,7 @@ class Drivers:
     @asynccontextmanager
     async def serving(self, slots: int = SLOTS) -> AsyncIterator[Drivers]:
         """Starts the servers, and ends them after the body."""
-        pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
-        command = (sys.executable, "-m", "tests.crash.driver", "--serve")
-        servers = [await asyncio.create_subprocess_exec(*command, **pipes) for _ in range(slots)]
+        servers = [await _start_server() for _ in range(slots)]
         for server in servers:
             self._idle.put_nowait(server)
         try:
@@ -79,6 +77,12 @@ class Drivers:
         finally:
             self._idle.put_nowait(server)
         return Run(status, log.read_text())
+
+
+async def _start_server() -> asyncio.subprocess.Process:
+    command = (sys.executable, "-m", "tests.crash.driver", "--serve")
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
 
 
 async def _ask(server: asyncio.subprocess.Process, line: str) -> int:

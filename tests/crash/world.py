@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from graph import rules
-from graph.resource import Object, ObjectKey
+from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from mover.diff import names_of, normalised
 from mover.models import MANAGER
 from mover.record import NAMESPACE as RECORDS
@@ -19,7 +19,7 @@ from mover.record import name_of
 from tests.integration.conftest import Pair
 from tests.testbed.client import AdminClient, AdminError
 from tests.testbed.fleet import Fleet, FleetSpec, build
-from tests.testbed.witness import collection_path, key_of, read
+from tests.testbed.witness import collection_path, key_of, read, watched_types
 
 Objects = Mapping[ObjectKey, Object]
 State = Mapping[str, Any]
@@ -28,6 +28,7 @@ PAUSED_BY_USER = "maintenance"
 _ROOT_CA = "kube-root-ca.crt"
 _MOVE = {rules.MOVE_LABEL: ""}
 _GONE_S = 60.0
+_KNOWN_TYPES: dict[str, tuple[ResourceType, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,25 @@ async def seed(pair: Pair, namespace: str) -> World:
     fleet = await build(pair.on_source, spec)
     await _pause(pair.on_source, _spare_host(fleet))
     circle = await _owner_cycle(pair.on_source, namespace)
-    before = exact(await objects(pair.on_source, namespace, pair))
+    before = exact(await objects(pair.on_source, namespace))
     return World(namespace, frozenset({*fleet.movable, *circle}), frozenset(fleet.unrelated), before)
 
 
-async def objects(client: AdminClient, namespace: str, pair: Pair) -> Objects:
+async def objects(client: AdminClient, namespace: str) -> Objects:
     """Returns what is in a namespace, without what every namespace has."""
-    find = pair.source_objects if client is pair.on_source else pair.target_objects
-    return {key: obj for key, obj in (await find(namespace)).items() if key.name != _ROOT_CA}
+    lists = await asyncio.gather(*(_list(client, resource, namespace) for resource in await _types(client)))
+    return {obj.key: obj for found in lists for obj in found if obj.key.name != _ROOT_CA}
+
+
+async def _types(client: AdminClient) -> tuple[ResourceType, ...]:
+    """Returns what a move may touch, read once: the CRDs are some megabytes, and do not change."""
+    if client.server not in _KNOWN_TYPES:
+        _KNOWN_TYPES[client.server] = await watched_types(client)
+    return _KNOWN_TYPES[client.server]
+
+
+async def _list(client: AdminClient, resource: ResourceType, namespace: str) -> list[Object]:
+    return [parse_object(resource, item) for item in await client.list_all(collection_path(resource, namespace))]
 
 
 def _spare_host(fleet: Fleet) -> ObjectKey:
@@ -112,7 +124,7 @@ async def end_state(pair: Pair, namespace: str) -> State:
     """Returns what is on both clusters, comparable between namespaces: `{"source Kind ns/name": body}`."""
     state: dict[str, Any] = {}
     for side, client in (("source", pair.on_source), ("target", pair.on_target)):
-        found = await objects(client, namespace, pair)
+        found = await objects(client, namespace)
         names = names_of(tuple(found.values()))
         state |= {f"{side} {key}": _legible(normalised(obj, names)) for key, obj in found.items()}
     text = orjson.dumps(state).decode()
@@ -143,7 +155,7 @@ def _walk(path: str, have: Any, want: Any) -> Iterable[str]:
 
 async def versions(pair: Pair, namespace: str) -> Mapping[ObjectKey, str]:
     """Returns the resourceVersions of all objects of the source."""
-    return {key: obj.resource_version for key, obj in (await objects(pair.on_source, namespace, pair)).items()}
+    return {key: obj.resource_version for key, obj in (await objects(pair.on_source, namespace)).items()}
 
 
 async def phases(pair: Pair, namespace: str) -> tuple[str, str]:
@@ -180,7 +192,7 @@ async def wait_until_gone(client: AdminClient, namespace: str) -> None:
 async def discard(pair: Pair, namespace: str) -> None:
     """Lets the namespace controllers remove a namespace; no finalizer holds it up."""
     for client in (pair.on_source, pair.on_target):
-        held = [obj for obj in (await objects(client, namespace, pair)).values() if obj.finalizers]
+        held = [obj for obj in (await objects(client, namespace)).values() if obj.finalizers]
         free = {"metadata": {"finalizers": None}}
         paths = [f"{collection_path(obj.type, namespace)}/{obj.key.name}" for obj in held]
         await asyncio.gather(*(client.patch_merge(path, free) for path in paths))

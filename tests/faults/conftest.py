@@ -36,12 +36,12 @@ def excuse(space: str, *rules: Rule) -> None:
 
 IMPATIENT = RetryPolicy(
     attempts=4,
-    total_s=5,
+    total_s=30,
     first_wait_s=0.02,
     longest_wait_s=0.2,
     longest_asked_wait_s=0.5,
-    request_timeout_s=3,
-    connect_timeout_s=1,
+    request_timeout_s=15,
+    connect_timeout_s=5,
 )
 
 

@@ -24,6 +24,7 @@ PATIENT = RetryPolicy(
     attempts=60, total_s=30, first_wait_s=0.05, longest_wait_s=0.5, request_timeout_s=5, connect_timeout_s=2
 )
 _DOWN_S = 1.0
+_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True)

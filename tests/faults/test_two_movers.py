@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from mover.errors import StoppedError
 from mover.execute import lease
 from mover.execute.lease import LeaseHeldError, LeaseLostError
 from mover.execute.run import InterruptedMoveError
@@ -112,8 +113,9 @@ def _noted(writes: list[str]) -> wires.Matcher:
     return matches
 
 
+@pytest.mark.parametrize("rolls_back", [False, True], ids=["resume", "rollback"])
 async def test_a_record_that_has_moved_on_before_the_lease_was_taken_is_read_again(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, rolls_back: bool
 ) -> None:
     """One mover reads a record in the phase creating; before it has the lease, another one has begun to delete."""
     assert isinstance(await stopped(scene, (Phase.CREATING, 9), keep=True), InterruptedMoveError)
@@ -127,6 +129,9 @@ async def test_a_record_that_has_moved_on_before_the_lease_was_taken_is_read_aga
         await real(self)
 
     monkeypatch.setattr(lease._Lease, "take", take)
+    if rolls_back:
+        with pytest.raises(StoppedError, match="can only be completed"):
+            await scene.rollback()
     await scene.resume()
     await scene.assert_moved()
 

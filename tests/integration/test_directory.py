@@ -199,6 +199,10 @@ async def test_clusterctl_restores_a_backup_of_ours_and_does_not_see_the_manifes
     pair: Pair, namespace: str, tmp_path: Path
 ) -> None:
     fleet = await _fleet(pair, namespace, topology=True)
+    odd = {"example.org/odd": "DEL \x7f NEL \x85 LS \u2028 BOM \ufeff tab \t emoji 😀"}
+    cluster = next(obj for key, obj in (await pair.source_objects(namespace)).items() if key.kind == "Cluster")
+    path = f"/apis/{cluster.type.api_version}/namespaces/{namespace}/clusters/{cluster.key.name}"
+    await pair.on_source.patch_merge(path, {"metadata": {"annotations": odd}})
     await _backup(pair, namespace, tmp_path / "b")
     flags = ("--from-directory", str(tmp_path / "b"), "--to-kubeconfig", str(pair.target.kubeconfig))
     code, output = await _clusterctl(*flags, home=tmp_path)
@@ -206,10 +210,16 @@ async def test_clusterctl_restores_a_backup_of_ours_and_does_not_see_the_manifes
     target = await pair.target_objects(namespace)
     assert set(fleet.movable) <= set(target)
     assert _owners_are_there(target)
+    assert odd.items() <= target[cluster.key].annotations.items()
     # It resumes Clusters and ClusterClasses; what else was paused for the backup stays so, hosts above all.
     paused = {key.kind for key in fleet.movable if _is_paused(target[key])}
     assert not paused & {"Cluster", "ClusterClass"}
     assert "BareMetalHost" in paused
+    # Ours takes those off, and completes what clusterctl has left without status.
+    await _restore(pair.target, tmp_path / "b")
+    target = await pair.target_objects(namespace)
+    assert not any(map(_is_paused, target.values()))
+    assert all(obj.body()["status"] for obj in target.values() if obj.type.group_kind == rules.BARE_METAL_HOST)
 
 
 async def test_a_directory_of_clusterctl_is_restored_with_status_and_resumed(

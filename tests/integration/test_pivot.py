@@ -16,11 +16,12 @@ import pytest
 from graph import rules
 from mover.api import ClusterRef
 from mover.errors import RefusedError, UsageError
-from mover.events import Event, Noted
+from mover.events import Event, Listener, Noted, ObjectDone
 from mover.kube import connect
 from mover.models import MoveOptions
-from mover.pivot import Outcome, PivotOptions, PivotReport, Step, pivot
+from mover.pivot import Outcome, PivotOptions, PivotReport, Step
 from mover.pivot.memory import NAME as MEMORY
+from mover.pivot.run import pivot
 from mover.pivot.workloads import DEPLOYMENTS, REPLICAS_ANNOTATION, stop
 from tests.integration.conftest import Pair
 from tests.testbed.client import AdminClient, AdminError
@@ -209,29 +210,36 @@ class InterruptionError(Exception):
     """The pivot was interrupted."""
 
 
-async def test_a_pivot_that_is_interrupted_at_every_step_ends_well(metal3: Metal3) -> None:
+def _interrupt(at: str) -> Listener:
+    """Returns a listener that ends the pivot at an event that says so."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Noted) and event.text.startswith(at):
+            raise InterruptionError(at)
+        if isinstance(event, ObjectDone) and f"{event.verb} {event.subject}" == at:
+            raise InterruptionError(at)
+
+    return listen
+
+
+async def test_a_pivot_that_is_interrupted_in_every_step_ends_well(metal3: Metal3) -> None:
     pair, namespace = metal3.pair, metal3.namespace
     states = await _host_states(pair.on_source, namespace)
-    report, interrupted = None, 0
-    while report is None:
-        left = interrupted
-
-        def listen(event: Event) -> None:
-            nonlocal left
-            if isinstance(event, Noted):
-                left -= 1
-                if left < 0:
-                    raise InterruptionError(event.text)
-
-        try:
-            report = await pivot(pair.source_ref, None, metal3.options(), listen)
-        except InterruptionError:
-            interrupted += 1
-    assert interrupted > len(Step)
+    points = [f"{step}: " for step in Step]
+    points.insert(points.index("start: "), "stop-ironic: done")
+    points.insert(points.index("stop-operator: "), f"deleted Secret {namespace}/{namespace}-c-1-kubeconfig")
+    points.insert(points.index("verify: "), "stop-operator: done")
+    for point in [*points, "verify: done"]:
+        with pytest.raises(InterruptionError, match=point):
+            await pivot(pair.source_ref, None, metal3.options(), _interrupt(point))
+    report = await pivot(pair.source_ref, None, metal3.options())
+    found_done = {step for step, outcome in _outcomes(report).items() if outcome is Outcome.FOUND_DONE}
+    assert found_done == {Step.STOP_IRONIC, Step.START, Step.MOVE, Step.STOP_OPERATOR}
     assert await _host_states(pair.on_target, namespace) == states
     assert set(metal3.fleet.movable) <= set(await pair.target_objects(namespace))
-    stopped = {"source ironic": (0, "1"), f"source {BMO}": (0, "2")}
-    assert (await metal3.all_replicas()) | stopped == await metal3.all_replicas()
+    replicas = await metal3.all_replicas()
+    assert replicas["source ironic"] == (0, "1")
+    assert replicas[f"source {BMO}"] == (0, "2")
     assert not await metal3.has_memory(pair.on_source)
 
 

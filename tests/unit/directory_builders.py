@@ -24,19 +24,28 @@ PROVISIONED = {
 CAPI_ADDRESS: GroupKind = ("ipam.cluster.x-k8s.io", "IPAddress")
 
 
+MANAGED = {
+    "managedFields": [
+        {"manager": "kubectl", "operation": "Apply", "fieldsV1": {"f:spec": {}}},
+        {"manager": "manager", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}},
+    ]
+}
+
+
 def cluster(name: str = "c", **metadata: Any) -> Object:
     """Returns a Cluster that is ready to be saved."""
-    return make(rules.CLUSTER, name, metadata=metadata, spec={"a": 1}, status=PROVISIONED)
+    return make(rules.CLUSTER, name, metadata={**MANAGED, **metadata}, spec={"a": 1}, status=PROVISIONED)
 
 
 def fleet() -> tuple[Object, Object, Object, Object]:
     """Returns a Cluster, an object that it owns, its Secret and a spare host."""
     head = cluster()
+    status = {"provisioning": {"state": "available"}, "hardware": {"cpu": 1}}
     return (
         head,
-        make(rules.METAL3_CLUSTER, "infra", owners=[head], status={"ready": True}),
-        make(rules.SECRET, "c-ca", owners=[head], data={"key": "c2VjcmV0"}),
-        make(rules.BARE_METAL_HOST, "h", status={"provisioning": {"state": "available"}, "hardware": {"cpu": 1}}),
+        make(rules.METAL3_CLUSTER, "infra", owners=[head], metadata=MANAGED, status={"ready": True}),
+        make(rules.SECRET, "c-ca", owners=[head], metadata=MANAGED, data={"key": "c2VjcmV0"}),
+        make(rules.BARE_METAL_HOST, "h", metadata=MANAGED, status=status),
     )
 
 

@@ -113,7 +113,7 @@ class DirectLink(Transport):
 
 
 class FakeApiServer:
-    """Objects by path, with resourceVersions, preconditions, patches, finalizers, paging, label selectors, metadata only.
+    """Objects by path, with resourceVersions, preconditions, patches, finalizers, paging, selectors, metadata only.
 
     A namespace that is deleted takes along what is in it.
 

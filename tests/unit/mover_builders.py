@@ -206,9 +206,9 @@ def _without_versions(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, "metadata": metadata, "status": status}
 
 
-def managers(server: FakeApiServer) -> dict[str, set[tuple[str, ...]]]:
+def managers(server: FakeApiServer) -> dict[str, set[tuple[str, str, str]]]:
     """Returns who manages each object of the namespace that moves, by path."""
-    found = {}
+    found: dict[str, set[tuple[str, str, str]]] = {}
     for path, body in server.bodies.items():
         if f"/namespaces/{NAMESPACE}/" in path:
             entries = body["metadata"].get("managedFields") or ()
@@ -226,7 +226,7 @@ def refuse(server: FakeApiServer, method: str, ending: str, reply: Reply | None 
     server.before = before
 
 
-def meanwhile(server: FakeApiServer, method: str, ending: str, happens: Callable[[], None]) -> None:
+def meanwhile(server: FakeApiServer, method: str, ending: str, happens: Callable[[], object]) -> None:
     """Lets something happen once, just before such a request is carried out."""
     armed = [True]
 

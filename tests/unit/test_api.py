@@ -12,7 +12,7 @@ from mover.errors import RefusedError, UsageError
 from mover.events import Noted
 from mover.execute.run import InterruptedMoveError
 from mover.kube import Cluster
-from mover.models import MoveOptions, OnFailure, Phase
+from mover.models import MoveOptions, MoveReport, OnFailure, Phase
 from tests.unit.fake_apiserver import Fuse, Killed
 from tests.unit.mover_builders import CLUSTER, MACHINE, SMALL, Stage, make, refuse
 
@@ -30,6 +30,7 @@ class Library:
 
     async def connect(self, name: str, kubeconfig: Path | None, context: str | None) -> Cluster:
         """Returns the cluster of that name."""
+        assert (name, context) in (("source", None), ("target", None))
         assert str(kubeconfig) in ("source", "target")
         server = self.stage.source if str(kubeconfig) == "source" else self.stage.target
         cluster = server.direct()
@@ -37,7 +38,7 @@ class Library:
         self.opened.append(cluster)
         return cluster
 
-    async def move(self, options: MoveOptions | None = None) -> api.MoveReport:
+    async def move(self, options: MoveOptions | None = None) -> MoveReport:
         """Moves from one to the other."""
         return await api.move_async(HERE, THERE, options or self.stage.options, self.stage.events.append)
 
@@ -149,7 +150,6 @@ async def test_clusters_that_differ_are_told_apart_by_object(library: Library) -
     found = await api.diff_async(HERE, HERE)
     assert found == []
     library.stage.target.put(make(CLUSTER.type, "c", spec={"n": 2}))
-    library.stage.target.put(*(obj for obj in [make(("", "Namespace"), "ns", namespace="")] if obj))
     library.stage.target.bodies["/api/v1/namespaces/ns"] = library.stage.source.bodies["/api/v1/namespaces/ns"]
     subjects = {difference.subject for difference in await api.diff_async(HERE, THERE)}
     assert {"Cluster ns/c", "Machine ns/m", "Secret ns/c-ca"} <= subjects

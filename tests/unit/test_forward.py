@@ -123,11 +123,11 @@ async def test_a_pause_is_in_both_records_before_it_is_set() -> None:
     async def watching(request: object) -> bytes:
         method, path = request.method, request.path  # type: ignore[attr-defined]
         if method == "PATCH" and path.endswith(("/clusters/c", "/baremetalhosts/h")):
-            found = await find(*(getattr(stage.clusters(), name) for name in ("source", "target")), "ns")
+            found = await find(stage.source.direct(), stage.target.direct(), "ns")
             seen.append((found.source, found.target))
         return await send(request)  # type: ignore[arg-type]
 
-    clusters.source.link.send = watching  # type: ignore[assignment,method-assign]
+    clusters.source.link.send = watching  # type: ignore[method-assign]
     await stage.move(clusters=clusters)
     for (one, other), fields in zip(
         seen[:2],
@@ -273,7 +273,7 @@ async def test_what_appears_while_it_is_copied_stops_the_move() -> None:
 async def test_what_vanishes_while_it_is_copied_stops_the_move_and_leaves_no_copy() -> None:
     stage = Stage()
     path = "/api/v1/namespaces/ns/secrets/c-ca"
-    meanwhile(stage.target, "POST", "/machines", lambda: stage.source.bodies.pop(path) and None)
+    meanwhile(stage.target, "POST", "/machines", lambda: stage.source.bodies.pop(path))
     with pytest.raises(RolledBackError, match="appeared or vanished on the source cluster"):
         await stage.move()
     assert not [path for path in stage.target.bodies if "/namespaces/ns" in path]
@@ -303,7 +303,7 @@ async def test_a_failure_after_the_commit_can_only_be_completed_and_is() -> None
     undisturbed = Stage()
     await undisturbed.move()
     refuse(stage.source, "DELETE", "/clusters/c")
-    with pytest.raises(InterruptedMoveError, match="in the phase deleting. Nothing is lost, but it can only be comp"):
+    with pytest.raises(InterruptedMoveError, match=r"in the phase deleting.* it can only be completed"):
         await stage.move()
     with pytest.raises(StoppedError, match="it can only be completed"):
         await stage.undo()

@@ -50,5 +50,6 @@ def test_what_is_not_waited_for_reports_the_condition_all_the_same() -> None:
 
 
 def test_of_the_kinds_with_a_pause_of_their_own_only_the_resource_set_reports_it() -> None:
-    assert rules.OWN_PAUSE_KINDS & rules.PAUSED_CONDITION_KINDS == {rules.CLUSTER_RESOURCE_SET}
+    both = rules.OWN_PAUSE_KINDS & rules.PAUSED_CONDITION_KINDS
+    assert both == {rules.CLUSTER_RESOURCE_SET}
     assert set(rules.METAL3_KINDS) >= rules.OWN_PAUSE_KINDS - {rules.CLUSTER_RESOURCE_SET}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from aiohttp import web
 
@@ -48,7 +50,7 @@ async def test_at_every_write_a_whole_record_can_be_read() -> None:
         seen.append(await read_record(server.direct(), "ns"))
         return await send(request)  # type: ignore[arg-type]
 
-    writer.link.send = look  # type: ignore[assignment,method-assign]
+    writer.link.send = look  # type: ignore[method-assign]
     await write_record(writer, "ns", encode(new))
     assert seen[0] == old
     assert await read_record(server.direct(), "ns") == new
@@ -120,7 +122,7 @@ class Both:
         for server in self.servers:
             server.before = self._noting(server.name)
 
-    def _noting(self, name: str) -> object:
+    def _noting(self, name: str) -> Callable[[web.Request], Reply | None]:
         def note(request: web.Request) -> Reply | None:
             if request.method in ("POST", "PATCH", "DELETE"):
                 self.order.append(f"{request.method} {name}")

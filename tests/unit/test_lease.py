@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -85,10 +84,10 @@ async def test_a_holder_that_lives_on_this_host_is_left_alone() -> None:
 
 
 async def test_a_holder_of_this_host_whose_process_has_ended_is_followed_at_once() -> None:
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
     holder = f"{socket.gethostname()}/{process.pid}/{lease._started(process.pid)}"
     assert not is_gone(holder)
-    process.communicate(b"\n", timeout=30)
+    await asyncio.wait_for(process.communicate(b"\n"), 30)
     server = taken_by(holder)
     async with held(server.direct(), "ns"):
         assert holder_of(server) == this_holder()

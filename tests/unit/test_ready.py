@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -156,3 +157,28 @@ async def test_items_without_an_order_are_finished_before_a_failure_is_raised() 
     with pytest.raises(RuntimeError, match="b broke"):
         await finish(task)
     assert bench.done == ["a"]
+
+
+async def test_a_failure_of_what_was_under_way_when_it_was_cancelled_is_not_shouted_at_the_user() -> None:
+    """Asyncio logs every exception that nobody has asked a task for."""
+    shouted: list[str] = []
+    loop, begun, cancelled = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    async def work(item: str) -> None:
+        begun.set()
+        await cancelled.wait()
+        raise ValueError(item)
+
+    loop.set_exception_handler(lambda _, context: shouted.append(str(context["message"])))
+    try:
+        running = asyncio.create_task(run_ready(["a"], {}, work))
+        await begun.wait()
+        running.cancel()
+        cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        del running
+        gc.collect()
+    finally:
+        loop.set_exception_handler(None)
+    assert shouted == []

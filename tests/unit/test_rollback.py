@@ -1,4 +1,4 @@
-"""Tests of the way back: the source is exactly as it was, the target has nothing of the move, and nothing else is touched."""
+"""Tests of the way back: the source is as it was, the target has nothing of the move, nothing else is touched."""
 
 from __future__ import annotations
 
