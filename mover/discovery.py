@@ -67,6 +67,11 @@ class Inventory:
     strict_labels: bool = False
 
 
+async def again(cluster: Cluster, known: Inventory) -> Inventory:
+    """Returns the inventory of the same namespace as it is now; types and providers are not read once more."""
+    return await _read(cluster, known.namespace, known)
+
+
 async def discover(cluster: Cluster, namespace: str, *, strict_labels: bool = False) -> Inventory:
     """Returns the inventory of one namespace, or of all with ""; with `strict_labels` Metal3's kinds are not known.
 
@@ -76,6 +81,12 @@ async def discover(cluster: Cluster, namespace: str, *, strict_labels: bool = Fa
     """
     await _require_namespace(cluster, namespace)
     types, providers = await both(movable_types(cluster, strict_labels=strict_labels), list_providers(cluster))
+    empty = Inventory(namespace, types, (), providers, frozenset(), strict_labels)
+    return await _read(cluster, namespace, empty)
+
+
+async def _read(cluster: Cluster, namespace: str, known: Inventory) -> Inventory:
+    types, providers = known.types, known.providers
     lists = [_list(cluster, resource, namespace) for resource in types]
     credentials = [_list(cluster, SECRETS, space) for space in _credential_namespaces(providers, namespace)]
     found = _flatten(await all_of([*lists, *credentials]))
@@ -83,7 +94,7 @@ async def discover(cluster: Cluster, namespace: str, *, strict_labels: bool = Fa
     shared = await _classes_shared(cluster, types, namespace)
     unique = {obj.uid: obj for obj in [*found, *classes]}
     objects = tuple(sorted(unique.values(), key=lambda obj: obj.key))
-    return Inventory(namespace, types, objects, providers, shared, strict_labels)
+    return Inventory(namespace, types, objects, providers, shared, known.strict_labels)
 
 
 async def movable_types(cluster: Cluster, *, strict_labels: bool = False) -> tuple[ResourceType, ...]:
@@ -127,6 +138,12 @@ def _type_of(crd: Mapping[str, Any], *, strict_labels: bool) -> ResourceType:
     spec = crd["spec"]
     version = next(version for version in spec["versions"] if version.get("storage"))
     group, kind = _group_kind(crd)
+    if not version.get("served", True):
+        # Nothing of it could be read, and what nobody sees would stay behind silently.
+        raise UsageError(
+            f"The CRD {crd['metadata']['name']} stores the version {version['name']}, which it does not serve",
+            "Serve that version, or migrate the stored objects to another one",
+        )
     labels = crd["metadata"].get("labels") or {}
     known = rules.MoveFlags() if strict_labels else rules.METAL3_KINDS.get((group, kind), rules.MoveFlags())
     hierarchy = rules.is_hierarchy_kind(group, kind) or known.move_hierarchy or rules.MOVE_HIERARCHY_LABEL in labels
@@ -211,9 +228,19 @@ async def _classes_elsewhere(
         return []
     used = {topology_class(obj) for obj in found if obj.type.group_kind == rules.CLUSTER}
     elsewhere = sorted(key for key in used if key is not None and key.namespace != namespace)
-    classes = await all_of(cluster.get(resource, key.namespace, key.name) for key in elsewhere)
+    classes = await all_of(_get_class(cluster, resource, key) for key in elsewhere)
     templates = await all_of(_templates_of(cluster, types, obj) for obj in classes)
     return [*classes, *(template for group in templates for template in group)]
+
+
+async def _get_class(cluster: Cluster, resource: ResourceType, key: ObjectKey) -> Object:
+    try:
+        return await cluster.get(resource, key.namespace, key.name)
+    except NotFoundError as error:
+        raise UsageError(
+            f"{key}, which a Cluster uses, is not on the {cluster.name} cluster",
+            "Create it, or point spec.topology.classRef of the Cluster to the right one",
+        ) from error
 
 
 async def _templates_of(cluster: Cluster, types: Sequence[ResourceType], owner: Object) -> list[Object]:

@@ -131,7 +131,7 @@ class BarView:
             case ObjectDone(phase, _, _) if phase in self._tasks:
                 self._progress.advance(self._tasks[phase])
                 self._print(event)
-            case Waiting(subjects):
+            case Waiting(subjects) if self._current in self._tasks:
                 note = "waiting for " + _waits(subjects) if subjects else ""
                 self._progress.update(self._tasks[self._current], note=note)
             case Noted(text):

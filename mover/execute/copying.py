@@ -25,12 +25,13 @@ from mover.verify import Made, read_objects, status_is_restored
 class ForeignObjectError(BlockedError):
     """Somebody else created an object that the move was about to create."""
 
-    def __init__(self, key: ObjectKey, cluster: str) -> None:
+    def __init__(self, keys: Sequence[ObjectKey], cluster: str) -> None:
+        names = ", ".join(map(str, keys))
         super().__init__(
-            f"{key} has appeared on the {cluster} cluster with other content while the move ran",
+            f"{names} appeared on the {cluster} cluster with other content while the move ran",
             "Find out what created it, delete it there, and move again",
         )
-        self.key = key
+        self.keys = tuple(keys)
 
 
 class Copier:
@@ -108,7 +109,7 @@ class Copier:
             # Either the answer to an earlier try was lost, or somebody else was quicker.
             found = await self._target.get(obj.type, obj.key.namespace, obj.key.name)
             if not _is_copy(found, body):
-                raise ForeignObjectError(obj.key, self._target.name) from error
+                raise ForeignObjectError((obj.key,), self._target.name) from error
             metadata = found.body()["metadata"]
             return Written(
                 found.uid,

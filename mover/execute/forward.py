@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from graph.resource import Object
 from mover.diff import content
-from mover.discovery import deletion_webhooks, discover
+from mover.discovery import again, deletion_webhooks
 from mover.errors import BlockedError, StoppedError, VerificationError
 from mover.events import Listener
 from mover.execute.clock import Clock
@@ -117,21 +117,32 @@ class Forward:
         record = self._journal.record
         made = await copies_made(self._target, self._plan, {**record.used, **record.overwritten})
         try:
-            if is_first:
-                self._require_none(made)
+            await self._require_own(made, is_first=is_first)
             copier.take_over(made)
             await copier.copy_all(self._clock.counter(Phase.CREATING, "created"))
         except ForeignObjectError as error:
             # Recorded, so that a rollback does not take it for a copy.
-            key = (error.key.group, error.key.kind, error.key.namespace, error.key.name)
-            await self._journal.advance(Phase.CREATING, foreign=(*self._journal.record.foreign, key))
+            keys = tuple((key.group, key.kind, key.namespace, key.name) for key in error.keys)
+            await self._journal.advance(Phase.CREATING, foreign=(*self._journal.record.foreign, *keys))
             raise
 
-    def _require_none(self, made: Mapping[str, str]) -> None:
-        """Nothing of ours can be there before the first copy: what is there came after the preflight."""
-        for uid in self._plan.creation.sequence:
-            if uid in made:
-                raise ForeignObjectError(self._plan.image(self._plan.object(uid)).key, self._target.name)
+    async def _require_own(self, made: Mapping[str, str], *, is_first: bool) -> None:
+        """What is on the target was put there by an earlier run of this move, and by nobody else.
+
+        Before the first copy nothing of ours can be there. Later a copy has the content of its original, which was
+        paused all the time; what has another content is not taken for a copy, and not overwritten.
+        """
+        if not made:
+            return
+        images = {uid: self._plan.image(self._plan.object(uid)) for uid in self._plan.creation.sequence if uid in made}
+        there = {obj.key: obj for obj in await read_objects(self._target, tuple(images.values()))}
+        foreign = [
+            image.key
+            for image in images.values()
+            if is_first or (image.key in there and content(there[image.key]) != content(image))
+        ]
+        if foreign:
+            raise ForeignObjectError(foreign, self._target.name)
 
     def _target_pauses(self) -> tuple[PauseEntry, ...]:
         pauses = [entry.pause() for entry in self._journal.record.pauses]
@@ -219,9 +230,7 @@ class Forward:
 
     async def _plan_again(self) -> Plan:
         """Returns the same plan made from what is on the source now."""
-        known = self._plan.inventory
-        inventory = await discover(self._source, known.namespace, strict_labels=known.strict_labels)
-        return make_plan(inventory, self._plan.rules)
+        return make_plan(await again(self._source, self._plan.inventory), self._plan.rules)
 
 
 def _require_same(appeared: Sequence[Object], vanished: Sequence[Object], source: Cluster) -> None:

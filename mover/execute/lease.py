@@ -52,23 +52,33 @@ class LeaseLostError(StoppedError):
 
 def this_holder() -> str:
     """Returns who we are: host, process and the time the process started, so that a reused pid is not mistaken."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+    return f"{_host()}/{os.getpid()}/{_started(os.getpid())}"
 
 
 def is_gone(holder: str) -> bool:
     """Returns whether a holder is known to be gone: it ran on this host, and its process does not run any more."""
     host, _, process = holder.partition("/")
     pid, _, started = process.partition("/")
-    return host == socket.gethostname() and pid.isdigit() and _started(int(pid)) != started
+    return host == _host() and pid.isdigit() and _started(int(pid)) != started
+
+
+def _host() -> str:
+    """Returns what names a host and what it counts processes in: containers may share a name, but no pids."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
+        return f"{socket.gethostname()}.{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return socket.gethostname()
 
 
 def _started(pid: int) -> str:
-    """Returns when a process was started, in clock ticks since boot; "" if there is no such process."""
+    """Returns when a process was started, in clock ticks since boot; "" if none runs under that pid."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]
 
 
 @asynccontextmanager

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from graph import rules
-from mover.events import Listener, ObjectDone
+from mover.errors import NotFoundError
+from mover.events import Listener, Noted, ObjectDone
 from mover.execute.ready import run_each
 from mover.kube import Cluster
 from mover.models import MANAGER, Phase
@@ -20,7 +21,12 @@ async def resume(cluster: Cluster, pauses: Sequence[Pause], listener: Listener) 
     """Takes the move's own pauses off `cluster`; what somebody else had paused stays paused."""
 
     async def one(pause: Pause) -> None:
-        await cluster.merge_patch(pause.resource, pause.key, resume_patch(pause), manager=MANAGER)
+        try:
+            await cluster.merge_patch(pause.resource, pause.key, resume_patch(pause), manager=MANAGER)
+        except NotFoundError:
+            # Somebody has deleted the copy; there is nothing to resume.
+            listener(Noted(f"{pause.key} is gone from the {cluster.name} cluster already"))
+            return
         listener(ObjectDone(Phase.RESUMING, str(pause.key), "resumed"))
 
     for _, rank in groupby(sorted(pauses, key=_rank), key=lambda pause: _rank(pause)[0]):

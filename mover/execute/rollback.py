@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from graph.resource import ObjectKey
 from mover.discovery import NAMESPACES, deletion_webhooks, discover
-from mover.errors import ConnectionFailedError, NotFoundError, StoppedError
+from mover.errors import ConnectionFailedError, NotFoundError, PauseTimeoutError, StoppedError, UsageError
 from mover.events import Listener, Noted
 from mover.execute.clock import Clock
 from mover.execute.copying import copies_made
@@ -19,9 +19,11 @@ from mover.models import MANAGER, Phase
 from mover.pause import Pause, resume_patch
 from mover.plan import Plan
 from mover.verify import read_objects
+from mover.waiting import wait_until
 
 # Kubernetes puts this ConfigMap into every namespace by itself.
 _ROOT_CA = "kube-root-ca.crt"
+_NAMESPACE_GOES_S = 60.0
 
 
 async def roll_back(source: Cluster, target: Cluster, journal: Journal, plan: Plan, listener: Listener) -> None:
@@ -44,7 +46,7 @@ async def roll_back(source: Cluster, target: Cluster, journal: Journal, plan: Pl
     with clock.phase(Phase.ROLLING_BACK, len(plan.selection.selected)):
         try:
             await journal.advance(Phase.ROLLING_BACK, first=source)
-            await _remove_copies(target, journal, plan, clock)
+            await _remove_copies(target, journal, plan, clock, listener)
         except ConnectionFailedError as error:
             await _restore_pauses(source, journal)
             raise StoppedError(
@@ -56,7 +58,7 @@ async def roll_back(source: Cluster, target: Cluster, journal: Journal, plan: Pl
     listener(Noted("Everything is as it was before the move"))
 
 
-async def _remove_copies(target: Cluster, journal: Journal, plan: Plan, clock: Clock) -> None:
+async def _remove_copies(target: Cluster, journal: Journal, plan: Plan, clock: Clock, listener: Listener) -> None:
     record = journal.record
     if not record.copying:
         return
@@ -69,19 +71,27 @@ async def _remove_copies(target: Cluster, journal: Journal, plan: Plan, clock: C
     order = plan.creation.only(copies).backwards()
     await remover.remove_all(copies, order, clock.counter(Phase.ROLLING_BACK, "removed"))
     for name in record.namespaces:
-        await _remove_namespace(target, name)
+        await _remove_namespace(target, name, listener)
 
 
-async def _remove_namespace(target: Cluster, name: str) -> None:
-    """Deletes a namespace that the move has created, unless somebody else has put something into it."""
+async def _remove_namespace(target: Cluster, name: str, listener: Listener) -> None:
+    """Deletes a namespace that the move has created, unless somebody else has put something into it.
+
+    Waits until it is gone, as long as that is a matter of seconds: the next move would meet a dying one.
+    """
     try:
         found = await target.get(NAMESPACES, "", name)
         inventory = await discover(target, name)
         if any(obj.key.namespace == name and obj.key.name != _ROOT_CA for obj in inventory.objects):
             return
-        await target.delete(NAMESPACES, found.key, uid=found.uid, resource_version=found.resource_version)
-    except NotFoundError:
+        if not found.deleting:
+            await target.delete(NAMESPACES, found.key, uid=found.uid)
+        await wait_until(target, [found], lambda _: "it is being deleted", _NAMESPACE_GOES_S, listener)
+    except (NotFoundError, UsageError):
+        # It is gone; the second by the look into it.
         return
+    except PauseTimeoutError:
+        listener(Noted(f"The namespace {name} of the target is still being deleted"))
 
 
 async def _restore_pauses(source: Cluster, journal: Journal) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from graph.resource import ObjectKey
-from mover.discovery import NAMESPACES, discover
+from mover.discovery import NAMESPACES, Inventory, discover
 from mover.errors import MoverError, StoppedError, UsageError, VerificationError
 from mover.events import Listener, Noted
 from mover.execute.forward import Forward, Outcome
@@ -202,6 +202,9 @@ async def _require_same_clusters(clusters: Clusters, record: Record) -> None:
 
 async def _plan_of(source: Cluster, record: Record, mutators: Sequence[Mutator]) -> Plan:
     """Returns the plan of a recorded move, made from what is on the source now."""
+    if record.phase is Phase.RESUMING:
+        # All originals are gone, and their namespace may be gone, too.
+        return make_plan(Inventory(record.scope, (), (), (), frozenset()))
     left_behind = frozenset(ObjectKey(*parts) for parts in record.left_behind)
     exactly = frozenset(record.moving) if record.is_committed else None
     inventory = await discover(source, record.scope, strict_labels=record.options.strict_labels)

@@ -202,8 +202,8 @@ class Cluster:
         )
         return _written(await self._json(request))
 
-    async def delete(self, resource: ResourceType, key: ObjectKey, *, uid: str, resource_version: str) -> None:
-        """Deletes exactly the object of that UID in the state of that resourceVersion.
+    async def delete(self, resource: ResourceType, key: ObjectKey, *, uid: str, resource_version: str = "") -> None:
+        """Deletes exactly the object of that UID, in the state of that resourceVersion if one is given.
 
         Raises:
             NotFoundError: It is gone already.
@@ -212,7 +212,7 @@ class Cluster:
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "preconditions": {"uid": uid, "resourceVersion": resource_version},
+            "preconditions": {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})},
             "propagationPolicy": "Background",
         }
         await self.link.send(Request("DELETE", object_path(resource, key), {}, orjson.dumps(options)))

@@ -14,6 +14,7 @@ from mover.preflight.clusters import check_clusters
 from mover.preflight.plan_checks import check_plan
 from mover.preflight.target import (
     check_collisions,
+    check_namespaces,
     check_outside_owners,
     check_served,
     find_outside_owners,
@@ -47,11 +48,12 @@ async def check_move(source: Cluster, target: Cluster, plan: Plan, options: Move
     if options.leave_behind:
         homeless = frozenset(obj.key for obj, _ in without_owner(plan, owners))
         plan = make_plan(plan.inventory, replace(plan.rules, left_behind=homeless))
-    on_target = await read_target(target, plan)
+    on_target, namespaces = await both(read_target(target, plan), check_namespaces(target, plan))
     collisions = judge_collisions(plan, on_target, options.existing)
     problems = [
         *clusters,
         *check_plan(plan, options),
+        *namespaces,
         *check_served(plan, on_target),
         *check_collisions(collisions, options.existing),
         *check_outside_owners(plan, owners),

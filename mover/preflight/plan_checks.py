@@ -24,6 +24,7 @@ def check_plan(plan: Plan, options: MoveOptions) -> list[Problem]:
         *paused,
         *check_not_deleting(plan),
         *check_left_dependents(plan),
+        *check_one_owner(plan),
         *check_hosts_steady(plan),
         *stale,
         *check_namespace(plan, options),
@@ -92,6 +93,16 @@ def check_left_dependents(plan: Plan) -> list[Problem]:
             remedy = f"Label it {rules.MOVE_LABEL} to take it along, or take its owner references off"
             problems.append(Problem("left-dependents", "source", str(obj.key), what, remedy))
     return problems
+
+
+def check_one_owner(plan: Plan) -> list[Problem]:
+    """No Cluster and no host is copied and kept: controllers on both sides would act on the same machines."""
+    kinds = (rules.CLUSTER, rules.BARE_METAL_HOST)
+    remedy = "Take its owner reference to the cluster-scoped object off, then move again"
+    kept = [obj for obj in plan.selection.kept if obj.type.group_kind in kinds]
+    return [
+        Problem("one-owner", "source", str(obj.key), plan.selection.decisions[obj.uid].reason, remedy) for obj in kept
+    ]
 
 
 def check_hosts_steady(plan: Plan) -> list[Problem]:

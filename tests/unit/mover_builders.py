@@ -155,6 +155,11 @@ class Stage:
         ]
         return {path: _without_versions(body) for path, body in bodies}
 
+    def drop_leases(self) -> None:
+        """Does what time does to the leases of a program that was killed or could not reach a cluster."""
+        for server in (self.source, self.target):
+            server.bodies.pop(f"/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover.{NAMESPACE}", None)
+
     def clusters(self, fuse: Fuse | None = None) -> Clusters:
         """Returns both clusters as one program reaches them."""
         return Clusters(self.source.direct(fuse), self.target.direct(fuse))

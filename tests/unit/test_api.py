@@ -121,6 +121,7 @@ async def test_an_interrupted_rollback_is_finished_before_a_move_begins(library:
     await interrupt(library)
     with pytest.raises(Killed):
         await library.stage.undo(Fuse(8))
+    library.stage.drop_leases()
     found = await library.stage.record()
     assert found is not None
     assert found.is_rolling_back

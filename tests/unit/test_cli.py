@@ -68,9 +68,14 @@ def test_a_move_needs_a_target_or_a_dry_run(flags: tuple[str, ...]) -> None:
     assert "--dry-run" in refusal(run("move", *flags))
 
 
-@pytest.mark.parametrize("flag", ["--to-directory", "--from-directory"])
-def test_directories_are_refused_until_they_are_supported(flag: str) -> None:
-    assert "not there yet" in refusal(run("move", flag, "d"))
+def test_a_directory_is_target_enough_but_a_source_must_be_there() -> None:
+    error = refusal(run("move", "--to-directory", "d", "--kubeconfig", MISSING))
+    assert error.startswith(f"No kubeconfig for the source cluster: {MISSING} is not there")
+
+
+def test_from_a_directory_a_target_must_be_there(tmp_path: Path) -> None:
+    error = refusal(run("move", "--from-directory", str(tmp_path), "--to-kubeconfig", MISSING))
+    assert error.startswith(f"No kubeconfig for the target cluster: {MISSING} is not there")
 
 
 def test_a_missing_kubeconfig_of_the_source_is_named() -> None:

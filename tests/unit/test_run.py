@@ -261,12 +261,7 @@ class Life:
             await self.stage.go_on()
         elif self.stage.source.has(CLUSTER):
             await self.stage.move()
-        self.drop_leases()
-
-    def drop_leases(self) -> None:
-        """Lets leases go that end by themselves when nobody works on the move any more."""
-        for server in (self.stage.source, self.stage.target):
-            server.bodies.pop("/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover.ns", None)
+        self.stage.drop_leases()
 
 
 at_each_write = pytest.mark.parametrize("number", range(WRITES))
@@ -307,7 +302,7 @@ async def test_a_move_that_was_killed_can_be_undone_until_its_commit_and_only_un
     await life.die()
     found = await life.stage.record()
     if found is None:
-        life.drop_leases()
+        life.stage.drop_leases()
         assert life.stage.everything() in (life.before, undisturbed.everything())
     elif found.is_committed:
         with pytest.raises(StoppedError, match="it can only be completed"):
@@ -315,7 +310,7 @@ async def test_a_move_that_was_killed_can_be_undone_until_its_commit_and_only_un
     else:
         assert found.phase not in (Phase.DELETING, Phase.RESUMING)
         await life.stage.undo()
-        life.drop_leases()
+        life.stage.drop_leases()
         assert life.stage.everything() == life.before
 
 
@@ -329,6 +324,7 @@ async def test_a_move_that_was_killed_twice_ends_as_one_that_was_not(
     if await life.stage.record() is not None:
         with contextlib.suppress(Killed):
             await life.stage.go_on(Fuse(second, answered=True))
+    life.stage.drop_leases()
     await life.finish()
     assert life.stage.everything() == undisturbed.everything()
 
