@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from graph.resource import Object, ObjectKey, ResourceType
 from mover.concurrency import all_of
-from mover.errors import ConnectionFailedError, ExpiredError, PauseTimeoutError
+from mover.errors import ExpiredError, PauseTimeoutError, TransientError
 from mover.events import Listener, Waiting
 from mover.kube import Cluster
 
@@ -57,7 +57,7 @@ class _Watch:
             try:
                 if not pending or await self._follow(page.resource_version, pending, (why, board), timeout_s):
                     return
-            except (ExpiredError, ConnectionFailedError):
+            except (ExpiredError, TransientError):
                 continue
 
     async def _follow(self, version: str, pending: set[str], judge: tuple[Why, _Board], timeout_s: float) -> bool:

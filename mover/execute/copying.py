@@ -13,13 +13,15 @@ from typing import Any
 from graph.resource import Object, ObjectKey, ResourceType
 from mover import transform
 from mover.discovery import NAMESPACES
-from mover.errors import AlreadyExistsError, BlockedError, NotFoundError
+from mover.errors import AlreadyExistsError, BlockedError, ConflictError, NotFoundError
 from mover.execute.ready import run_ready
 from mover.kube import Cluster
 from mover.kube.cluster import Written
 from mover.models import MANAGER, MoveOptions
 from mover.plan import Plan
 from mover.verify import Made, read_objects, status_is_restored
+
+_REPLACES = 5
 
 
 class ForeignObjectError(BlockedError):
@@ -147,18 +149,28 @@ class Copier:
             with_status: Whether its status is copied, too.
         """
         obj = self._plan.image(original)
-        copy = await self._target.get(obj.type, obj.key.namespace, obj.key.name)
         source = obj.body()
-        body = transform.target_body(obj, self.new_uids)
-        body["metadata"] |= {"uid": copy.uid, "resourceVersion": copy.resource_version}
-        if any(owner.uid not in self.new_uids for owner in obj.owners):
-            # Some owners have left the source already: the copy's references are those that were verified.
-            body["metadata"]["ownerReferences"] = copy.body()["metadata"].get("ownerReferences") or []
-        written = await self._target.replace(obj.type, body, manager=MANAGER)
+        written = await self._replace(obj)
         if with_status:
             await self._restore_status(obj, source, written)
         wanted = transform.managed_fields(source["metadata"].get("managedFields") or (), self.new_uids)
         await self._target.merge_patch(obj.type, obj.key, {"metadata": {"managedFields": wanted}}, manager=MANAGER)
+
+    async def _replace(self, obj: Object) -> Written:
+        """Replaces the copy; a conflict with the copy that is read again may be our own write, its answer lost."""
+        for attempt in range(_REPLACES):
+            copy = await self._target.get(obj.type, obj.key.namespace, obj.key.name)
+            body = transform.target_body(obj, self.new_uids)
+            body["metadata"] |= {"uid": copy.uid, "resourceVersion": copy.resource_version}
+            if any(owner.uid not in self.new_uids for owner in obj.owners):
+                # Some owners have left the source already: the copy's references are those that were verified.
+                body["metadata"]["ownerReferences"] = copy.body()["metadata"].get("ownerReferences") or []
+            try:
+                return await self._target.replace(obj.type, body, manager=MANAGER)
+            except ConflictError:
+                if attempt == _REPLACES - 1:
+                    raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _is_copy(found: Object, body: Mapping[str, Any]) -> bool:

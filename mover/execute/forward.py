@@ -5,7 +5,7 @@ Read and write ordering, on which everything else rests:
 1. A pause is recorded before it is set.
 2. The record is on both clusters before anything is created on the target.
 3. Nothing is deleted before every copy was read back and found equal, and before both records say `deleting`; the
-   target's says so first.
+   source's says so first, and what the source's record says counts.
 4. The target is resumed only when the source's originals are gone.
 5. The records go last, the source's first.
 """
@@ -188,9 +188,8 @@ class Forward:
         """Records that from now on only forward is safe."""
         moving = tuple(sorted(obj.uid for obj in self._plan.selection.moved))
         pauses = united(map(PauseEntry.pause, self._journal.record.target_pauses), self._plan.copy_pauses())
-        await self._journal.advance(
-            Phase.DELETING, first=self._target, moving=moving, target_pauses=tuple(map(PauseEntry.of, pauses))
-        )
+        entries = tuple(map(PauseEntry.of, pauses))
+        await self._journal.advance(Phase.DELETING, moving=moving, target_pauses=entries)
 
     async def _complete_copies(self) -> Copier:
         """Returns a copier for what is left on the source when deleting was interrupted; every copy is complete.

@@ -37,40 +37,40 @@ class Found:
 
     @property
     def newest(self) -> Record | None:
-        """Returns the record that is further on; the source's if both are equally far.
+        """Returns the record that counts: the source's; the target's only when the source has none any more.
 
-        The target's is written first for the commit, and the source's first for a rollback: whichever says so is
-        right.
+        Every change is written to the source first, and what the source says decides: a commit of which only the
+        target knew would be undone by the source and carried out later by whoever read the target. At the end the
+        source's record goes first, so a lone one of the target is of a move whose end it saw.
         """
-        known = [record for record in (self.source, self.target) if record is not None]
-        return max(known, key=_progress) if known else None
-
-
-def _progress(record: Record) -> int:
-    if record.is_committed:
-        return 2
-    return 1 if record.is_rolling_back else 0
+        return self.source or self.target
 
 
 class Journal:
     """Keeps the record of one move on its clusters."""
 
     def __init__(self, record: Record, clusters: Sequence[Cluster]) -> None:
-        """Starts with what is known; `clusters` in the order they are written in."""
+        """Starts with what is known; `clusters` in the order they are written in: the source, the target."""
         self.record = record
         self._clusters = tuple(clusters)
 
-    async def write(self, record: Record, *, first: Cluster | None = None) -> None:
-        """Writes the record to every cluster, one after the other; `first` before the others."""
+    async def write(self, record: Record) -> None:
+        """Writes the record to the source, whose word counts, and then to the target."""
         encoded = encode(record)
-        ordered = sorted(self._clusters, key=lambda cluster: cluster is not first)
-        for cluster in ordered:
-            await write_record(cluster, record.scope, encoded)
+        await write_record(self._clusters[0], record.scope, encoded)
         self.record = record
+        for cluster in self._clusters[1:]:
+            await write_record(cluster, record.scope, encoded)
 
-    async def advance(self, phase: Phase, *, first: Cluster | None = None, **known: object) -> None:
+    async def advance(self, phase: Phase, **known: object) -> None:
         """Writes that the move is in `phase` now, with what is known by now (fields of the record)."""
-        await self.write(self.record.model_copy(update={"phase": phase, **known}), first=first)
+        await self.write(self.record.model_copy(update={"phase": phase, **known}))
+
+    async def begin_rollback(self) -> None:
+        """Writes to the source that the move is undone; from then on nothing of it can be carried out."""
+        record = self.record.model_copy(update={"phase": Phase.ROLLING_BACK})
+        await write_record(self._clusters[0], record.scope, encode(record))
+        self.record = record
 
     async def remove(self) -> None:
         """Removes the record from every cluster: the source's first, the target's says last that all is done."""

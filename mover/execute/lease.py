@@ -97,16 +97,16 @@ async def held(cluster: Cluster, scope: str) -> AsyncIterator[None]:
     async def renew() -> None:
         try:
             await lease.keep()
-        except LeaseLostError as error:
-            lost.append(error)
+        except ApiError as error:
+            lost.append(LeaseLostError(cluster.name, str(error)))
             if body is not None:
-                body.cancel()
+                body.cancel(_LOST)
 
     renewal = asyncio.create_task(renew())
     try:
         yield
-    except asyncio.CancelledError:
-        if not lost:
+    except asyncio.CancelledError as error:
+        if not lost or not is_lost(error):
             raise
         if body is not None:
             body.uncancel()
@@ -116,6 +116,14 @@ async def held(cluster: Cluster, scope: str) -> AsyncIterator[None]:
         await asyncio.gather(renewal, return_exceptions=True)
         if not lost:
             await lease.release()
+
+
+_LOST = "the lease was lost"
+
+
+def is_lost(error: asyncio.CancelledError) -> bool:
+    """Returns whether a task is cancelled because its lease was lost, not because somebody stops the program."""
+    return _LOST in error.args
 
 
 class _Lease:
@@ -150,7 +158,7 @@ class _Lease:
         """Renews the lease for as long as the program lives.
 
         Raises:
-            LeaseLostError: Somebody else has it, or no renewal came through before its end.
+            ApiError: Somebody else has it, renewing it is refused, or no renewal came through before its end.
         """
         loop = asyncio.get_running_loop()
         renewed = loop.time()
@@ -159,11 +167,9 @@ class _Lease:
             try:
                 await self._renew()
                 renewed = loop.time()
-            except (ConflictError, NotFoundError) as error:
-                raise LeaseLostError(self._cluster.name, str(error)) from error
-            except TransientError as error:
+            except TransientError:
                 if loop.time() - renewed > DURATION_S:
-                    raise LeaseLostError(self._cluster.name, str(error)) from error
+                    raise
 
     async def _renew(self) -> None:
         try:

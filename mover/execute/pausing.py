@@ -14,7 +14,7 @@ from graph import rules
 from graph.resource import Object, ResourceType
 from mover import metal3
 from mover.concurrency import all_of
-from mover.errors import ConnectionFailedError, ExpiredError, PauseTimeoutError
+from mover.errors import ExpiredError, PauseTimeoutError, TransientError
 from mover.events import Listener, ObjectDone
 from mover.execute.ready import run_each
 from mover.kube import Cluster
@@ -110,7 +110,7 @@ class Pauser:
                     version = await self._next_change(resource, namespace, version, uids)
             except TimeoutError:
                 return
-            except (ExpiredError, ConnectionFailedError):
+            except (ExpiredError, TransientError):
                 version = (await self._source.list_metadata(resource, namespace)).resource_version
 
     async def _next_change(self, resource: ResourceType, namespace: str, version: str, uids: frozenset[str]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from graph.resource import ObjectKey
 from mover.discovery import NAMESPACES, deletion_webhooks, discover
-from mover.errors import ConnectionFailedError, NotFoundError, PauseTimeoutError, StoppedError, UsageError
+from mover.errors import MoverError, NotFoundError, PauseTimeoutError, StoppedError, UsageError
 from mover.events import Listener, Noted
 from mover.execute.clock import Clock
 from mover.execute.copying import copies_made
@@ -29,8 +29,8 @@ _NAMESPACE_GOES_S = 60.0
 async def roll_back(source: Cluster, target: Cluster, journal: Journal, plan: Plan, listener: Listener) -> None:
     """Undoes a move before its commit point.
 
-    If the target cannot be reached the source is resumed all the same: the copies are paused, so there is still one
-    owner. The source's record stays then, and a later rollback takes the copies off.
+    If the target refuses or cannot be reached the source is resumed all the same: the copies are paused, so there is
+    still one owner. The source's record stays then, and a later rollback takes the copies off.
 
     Args:
         source: The cluster to be as it was.
@@ -40,18 +40,19 @@ async def roll_back(source: Cluster, target: Cluster, journal: Journal, plan: Pl
         listener: Told of every step.
 
     Raises:
-        StoppedError: The target could not be reached.
+        StoppedError: The copies could not be taken off the target; the source is as it was.
     """
     clock = Clock(listener)
     with clock.phase(Phase.ROLLING_BACK, len(plan.selection.selected)):
+        await journal.begin_rollback()
         try:
-            await journal.advance(Phase.ROLLING_BACK, first=source)
+            await journal.write(journal.record)
             await _remove_copies(target, journal, plan, clock, listener)
-        except ConnectionFailedError as error:
+        except MoverError as error:
             await _restore_pauses(source, journal)
             raise StoppedError(
                 f"The source is as it was, but the copies could not be taken off the target: {error}",
-                "They are paused and do no harm; once the target can be reached: capi-mover rollback",
+                "They are paused and do no harm; once that is mended: capi-mover rollback",
             ) from error
         await _restore_pauses(source, journal)
         await journal.remove()

@@ -15,7 +15,7 @@ from mover.errors import MoverError, StoppedError, UsageError, VerificationError
 from mover.events import Listener, Noted
 from mover.execute.forward import Forward, Outcome
 from mover.execute.journal import Journal, find
-from mover.execute.lease import LeaseLostError, held, this_holder
+from mover.execute.lease import LeaseLostError, held, is_lost, this_holder
 from mover.execute.rollback import roll_back
 from mover.kube import Cluster
 from mover.models import MoveOptions, OnFailure, Phase
@@ -79,13 +79,26 @@ async def go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator],
         StoppedError: The record is of a move between other clusters, or a rollback of it has begun.
     """
     await _require_same_clusters(clusters, record)
-    if record.is_rolling_back:
-        raise StoppedError(f"A rollback of the move {record.id} has begun", "Finish it with: capi-mover rollback")
     async with _claimed(clusters, record.scope):
+        record = await _read_again(clusters, record)
+        if record.is_rolling_back:
+            raise StoppedError(f"A rollback of the move {record.id} has begun", "Finish it with: capi-mover rollback")
         journal = Journal(record, (clusters.source, clusters.target))
         await journal.advance(record.phase, holder=this_holder())
         plan = await _plan_of(clusters.source, record, mutators)
         return await _run(clusters, journal, plan, listener)
+
+
+async def _read_again(clusters: Clusters, record: Record) -> Record:
+    """Returns the record as it is now that nobody else works on the move.
+
+    Raises:
+        StoppedError: Somebody else has ended the move meanwhile.
+    """
+    now = (await find(clusters.source, clusters.target, record.scope)).newest
+    if now is None or now.id != record.id:
+        raise StoppedError(f"The move {record.id} was ended by somebody else meanwhile", "See: capi-mover status")
+    return now
 
 
 async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], listener: Listener) -> None:
@@ -96,13 +109,14 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
             source resumed, its controllers would build anew what they miss.
     """
     await _require_same_clusters(clusters, record)
-    if record.is_committed:
-        raise StoppedError(
-            f"The move {record.id} is in the phase {record.phase}: originals may be gone from the source already, "
-            "so it can only be completed",
-            "Go on with: capi-mover resume",
-        )
     async with _claimed(clusters, record.scope):
+        record = await _read_again(clusters, record)
+        if record.is_committed:
+            raise StoppedError(
+                f"The move {record.id} is in the phase {record.phase}: originals may be gone from the source already, "
+                "so it can only be completed",
+                "Go on with: capi-mover resume",
+            )
         plan = await _plan_of(clusters.source, record, mutators)
         journal = Journal(record, (clusters.source, clusters.target))
         await roll_back(clusters.source, clusters.target, journal, plan, listener)
@@ -117,6 +131,8 @@ async def _run(clusters: Clusters, journal: Journal, plan: Plan, listener: Liste
         raise
     except (MoverError, TimeoutError, asyncio.CancelledError) as error:
         if isinstance(error, asyncio.CancelledError):
+            if is_lost(error):
+                raise
             _accept_cancellation()
         await _give_up(clusters, journal, plan, listener, error)
         raise AssertionError("unreachable: giving up raises") from error

@@ -207,7 +207,7 @@ class Transport:
 
     def _noted(self, error: errors.ApiError) -> errors.ApiError:
         if isinstance(error, errors.ThrottledError):
-            self.flow.throttled(error.retry_after_s)
+            self.flow.throttled(min(error.retry_after_s, self._policy.longest_asked_wait_s))
         return error
 
     async def _current_session(self) -> Session:
