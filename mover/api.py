@@ -19,7 +19,7 @@ from mover.events import Listener, Noted, ignore
 from mover.execute.backup import BackupResult, backup, release
 from mover.execute.clock import Clock
 from mover.execute.forward import Outcome
-from mover.execute.journal import find, list_records
+from mover.execute.journal import find, list_records, read_record
 from mover.execute.restore import RestoreResult, restore, saved_objects
 from mover.execute.run import Clusters, go_on, start, undo
 from mover.kube import Cluster, connect
@@ -138,7 +138,9 @@ async def rollback_async(
         StoppedError: It is past its commit point, or the target cannot be reached.
     """
     async with _connected(source, target) as clusters:
-        record = await _record_of(clusters, namespace)
+        scope = _namespace(clusters.source, MoveOptions(namespace=namespace))
+        # The source's word counts, and a dead target must not keep it from being resumed.
+        record = await read_record(clusters.source, scope) or await _record_of(clusters, namespace)
         await undo(clusters, record, _mutators(record.scope, record.options, mutators), listener)
 
 

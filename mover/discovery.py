@@ -16,6 +16,7 @@ from graph.resource import Object, ObjectKey, ResourceType
 from mover.concurrency import all_of, both
 from mover.errors import ForbiddenError, NotFoundError, UsageError
 from mover.kube import Cluster
+from mover.models import RECORD_LABEL
 
 _CRDS_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _PROVIDERS = "/apis/clusterctl.cluster.x-k8s.io/v1alpha3/providers"
@@ -206,7 +207,7 @@ async def _list(cluster: Cluster, resource: ResourceType, namespace: str) -> tup
 
 
 def _flatten(lists: Sequence[tuple[Object, ...]]) -> list[Object]:
-    return [obj for found in lists for obj in found]
+    return [obj for found in lists for obj in found if RECORD_LABEL not in obj.labels]
 
 
 async def _classes_shared(cluster: Cluster, types: Sequence[ResourceType], namespace: str) -> frozenset[ObjectKey]:

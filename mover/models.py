@@ -7,6 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+RECORD_LABEL = "capi-mover.io/record"
+"""On the ConfigMaps of a move record: they are part of no move."""
+
 MANAGER = "capi-mover"
 """The field manager of every write of ours, and the value of every pause annotation of ours."""
 

@@ -17,13 +17,14 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from graph.resource import ObjectKey, ResourceType
+from graph.resource import Object, ObjectKey, ResourceType
+from mover.diff import content
 from mover.errors import MoverError
-from mover.models import MoveOptions, Phase
+from mover.models import RECORD_LABEL, MoveOptions, Phase
 from mover.pause import Pause
 
 NAMESPACE = "default"
-LABEL = "capi-mover.io/record"
+LABEL = RECORD_LABEL
 SCOPE_ANNOTATION = "capi-mover.io/namespace"
 CHUNK_BYTES = 512 * 1024
 FORMAT = 1
@@ -71,6 +72,39 @@ class PauseEntry(BaseModel):
         return Pause(kind, ObjectKey(self.group, self.kind, self.namespace, self.name), self.field, self.before)
 
 
+class CopyEntry(BaseModel):
+    """One copy that the move makes: its key on the target, and what it may have there.
+
+    Attributes:
+        digests: Of every content that the move has written, or is about to write: an original may change while the
+            move runs, and is then copied again.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    group: str
+    kind: str
+    namespace: str
+    name: str
+    digests: tuple[str, ...]
+
+    @classmethod
+    def of(cls, image: Object, known: CopyEntry | None = None) -> CopyEntry:
+        """Returns the entry of the copy that `image` describes, beside what is known of it already."""
+        key = image.key
+        digests = tuple(dict.fromkeys((*(known.digests if known else ()), digest_of(image))))
+        return cls(group=key.group, kind=key.kind, namespace=key.namespace, name=key.name, digests=digests)
+
+    @property
+    def key(self) -> ObjectKey:
+        """Returns the copy's key."""
+        return ObjectKey(self.group, self.kind, self.namespace, self.name)
+
+
+def digest_of(obj: Object) -> str:
+    """Returns what tells a copy from an object that somebody else has given the same name: a digest of its content."""
+    return hashlib.sha256(orjson.dumps(content(obj), option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
+
+
 class Record(BaseModel):
     """All that is known of a move.
 
@@ -90,7 +124,7 @@ class Record(BaseModel):
         overwritten: The same of what is overwritten.
         namespaces: Namespaces that the move creates on the target.
         left_behind: Objects that stay on request.
-        copying: Whether copies may be on the target: creating them has begun.
+        copies: The copies that may be on the target; known from the phase `creating` on.
         foreign: Objects on the target that somebody else created while the move ran.
         moving: UIDs on the source of the objects that are deleted; known from the phase `deleting` on.
     """
@@ -111,7 +145,7 @@ class Record(BaseModel):
     overwritten: Mapping[str, str] = {}
     namespaces: tuple[str, ...] = ()
     left_behind: tuple[tuple[str, str, str, str], ...] = ()
-    copying: bool = False
+    copies: tuple[CopyEntry, ...] = ()
     foreign: tuple[tuple[str, str, str, str], ...] = ()
     moving: tuple[str, ...] = ()
 

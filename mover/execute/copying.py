@@ -198,13 +198,14 @@ async def missing_namespaces(target: Cluster, plan: Plan) -> tuple[str, ...]:
     return tuple([name for name in wanted if not await _exists(target, NAMESPACES, name)])
 
 
-async def create_namespaces(source: Cluster, target: Cluster, plan: Plan, names: Sequence[str]) -> None:
-    """Creates namespaces on the target.
+async def create_namespaces(source: Cluster, target: Cluster, plan: Plan, names: Sequence[str]) -> frozenset[str]:
+    """Creates namespaces on the target and returns those that somebody else has created meanwhile.
 
     They get the labels and annotations of the source's namespace, pod security among them, where clusterctl makes
     them bare (docs/decisions/0004).
     """
     originals = {plan.image(obj).key.namespace: obj.key.namespace for obj in plan.selection.selected}
+    others = set()
     for name in names:
         body = (await source.get(NAMESPACES, "", originals[name])).body()
         metadata = {
@@ -213,15 +214,20 @@ async def create_namespaces(source: Cluster, target: Cluster, plan: Plan, names:
             "labels": _without(body["metadata"].get("labels") or {}, "kubernetes.io/metadata.name"),
             "annotations": body["metadata"].get("annotations") or {},
         }
-        await _create_namespace(target, metadata)
+        if not await _create_namespace(target, metadata):
+            others.add(name)
+    return frozenset(others)
 
 
-async def _create_namespace(target: Cluster, metadata: Mapping[str, Any]) -> None:
+async def _create_namespace(target: Cluster, metadata: Mapping[str, Any]) -> bool:
+    """Returns whether the namespace is ours: created now, or by a try whose answer was lost."""
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
     try:
         await target.create(NAMESPACES, body, manager=MANAGER)
     except AlreadyExistsError:
-        return
+        entries = (await target.get(NAMESPACES, "", metadata["name"])).body()["metadata"].get("managedFields") or ()
+        return any(entry.get("manager") == MANAGER for entry in entries)
+    return True
 
 
 def _without(values: Mapping[str, str], name: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ from mover.kube import Cluster
 from mover.models import Phase
 from mover.pause import Pause, united
 from mover.plan import Plan, make_plan
-from mover.record import PauseEntry
+from mover.record import PauseEntry, digest_of
 from mover.verify import compare_copies, read_objects, source_drift
 
 _SETTLING_ROUNDS = 5
@@ -103,15 +103,27 @@ class Forward:
     async def _create(self) -> Copier:
         record = self._journal.record
         with self._clock.phase(Phase.CREATING, len(self._plan.creation.sequence)):
-            missing = await missing_namespaces(self._target, self._plan)
-            namespaces = tuple(sorted({*record.namespaces, *missing}))
-            await self._journal.advance(
-                Phase.CREATING, copying=True, namespaces=namespaces, target_pauses=self._target_pauses()
-            )
-            await create_namespaces(self._source, self._target, self._plan, missing)
+            is_first = not record.copies
+            await self._prepare(await missing_namespaces(self._target, self._plan))
             copier = Copier(self._target, self._plan, self._options, record.used, record.overwritten)
-            await self._copy_all(copier, is_first=not record.copying)
+            await self._copy_all(copier, is_first=is_first)
         return copier
+
+    async def _prepare(self, missing: Sequence[str]) -> None:
+        """Records what is about to be created, and creates the namespaces."""
+        record = self._journal.record
+        there = {**record.used, **record.overwritten}
+        images = [self._plan.image(obj) for obj in self._plan.selection.selected if obj.uid not in there]
+        await self._journal.advance(
+            Phase.CREATING,
+            copies=self._journal.with_copies(images),
+            namespaces=tuple(sorted({*record.namespaces, *missing})),
+            target_pauses=self._target_pauses(),
+        )
+        others = await create_namespaces(self._source, self._target, self._plan, missing)
+        if others:
+            namespaces = tuple(name for name in self._journal.record.namespaces if name not in others)
+            await self._journal.advance(Phase.CREATING, namespaces=namespaces)
 
     async def _copy_all(self, copier: Copier, *, is_first: bool) -> None:
         record = self._journal.record
@@ -134,12 +146,13 @@ class Forward:
         """
         if not made:
             return
+        digests = {entry.key: entry.digests for entry in self._journal.record.copies}
         images = {uid: self._plan.image(self._plan.object(uid)) for uid in self._plan.creation.sequence if uid in made}
         there = {obj.key: obj for obj in await read_objects(self._target, tuple(images.values()))}
         foreign = [
             image.key
             for image in images.values()
-            if is_first or (image.key in there and content(there[image.key]) != content(image))
+            if is_first or (image.key in there and digest_of(there[image.key]) not in digests[image.key])
         ]
         if foreign:
             raise ForeignObjectError(foreign, self._target.name)
@@ -171,6 +184,9 @@ class Forward:
                 return
             if drift.changed:
                 self._plan = await self._plan_again()
+                # Listed again, so that something may have come with it that has no copy.
+                new = [obj for obj in self._plan.selection.selected if obj.uid not in copier.new_uids]
+                _require_same(new, (), self._source)
                 copier.follow(self._plan)
             await self._renew(copier, {*found, *(obj.uid for obj in drift.changed)})
             mend = False
@@ -180,9 +196,11 @@ class Forward:
         )
 
     async def _renew(self, copier: Copier, uids: set[str]) -> None:
-        for uid in self._plan.creation.sequence:
-            if uid in uids:
-                await copier.renew(self._plan.object(uid))
+        renewed = [self._plan.object(uid) for uid in self._plan.creation.sequence if uid in uids]
+        copies = self._journal.with_copies([self._plan.image(obj) for obj in renewed])
+        await self._journal.advance(self._journal.record.phase, copies=copies)
+        for obj in renewed:
+            await copier.renew(obj)
 
     async def _commit(self) -> None:
         """Records that from now on only forward is safe."""
@@ -219,6 +237,7 @@ class Forward:
         with self._clock.phase(Phase.DELETING, len(order.sequence)):
             remover = Remover(self._source, await deletion_webhooks(self._source), CopyAgain(copier))
             objects = {uid: self._plan.object(uid) for uid in order.sequence}
+            _require_copies(copier, objects, self._source)
             await remover.remove_all(objects, order, self._clock.counter(Phase.DELETING, "deleted"))
             await self._journal.advance(Phase.RESUMING)
 
@@ -238,4 +257,14 @@ def _require_same(appeared: Sequence[Object], vanished: Sequence[Object], source
         raise StoppedError(
             f"Objects appeared or vanished on the {source.name} cluster while it was paused: {names}",
             "Find out who creates or deletes them, then move again",
+        )
+
+
+def _require_copies(copier: Copier, originals: Mapping[str, Object], source: Cluster) -> None:
+    """The last look before anything is deleted: every original has a copy."""
+    lost = [obj for uid, obj in originals.items() if uid not in copier.new_uids]
+    if lost:
+        raise BlockedError(
+            f"{lost[0].key} of the {source.name} cluster has no copy; nothing more is deleted",
+            "This is an error of capi-mover: please report it, with the output of: capi-mover status",
         )

@@ -6,18 +6,18 @@ parts are written before the head that names them, and removed after it has chan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graph.resource import ObjectKey
+from graph.resource import Object, ObjectKey
 from mover import record as codec
 from mover.concurrency import all_of
 from mover.discovery import CONFIG_MAPS
 from mover.errors import AlreadyExistsError, NotFoundError
 from mover.kube import Cluster
 from mover.models import MANAGER, Phase
-from mover.record import NAMESPACE, Encoded, Record, chunk_name, decode, encode, name_of
+from mover.record import NAMESPACE, CopyEntry, Encoded, Record, RecordError, chunk_name, decode, encode, name_of
 
 _HEADS = {"labelSelector": f"{codec.LABEL}=head"}
 _COLLECTION = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
@@ -66,6 +66,12 @@ class Journal:
         """Writes that the move is in `phase` now, with what is known by now (fields of the record)."""
         await self.write(self.record.model_copy(update={"phase": phase, **known}))
 
+    def with_copies(self, images: Iterable[Object]) -> tuple[CopyEntry, ...]:
+        """Returns the record's copies with those that `images` describe, as they are about to be written."""
+        known = {entry.key: entry for entry in self.record.copies}
+        new = {image.key: CopyEntry.of(image, known.get(image.key)) for image in images}
+        return tuple({**known, **new}.values())
+
     async def begin_rollback(self) -> None:
         """Writes to the source that the move is undone; from then on nothing of it can be carried out."""
         record = self.record.model_copy(update={"phase": Phase.ROLLING_BACK})
@@ -94,7 +100,11 @@ async def read_record(cluster: Cluster, scope: str) -> Record | None:
         head = (await cluster.get(CONFIG_MAPS, NAMESPACE, name_of(scope))).body()
     except NotFoundError:
         return None
-    return decode(head, await _read_chunks(cluster, scope, head["data"]))
+    try:
+        return decode(head, await _read_chunks(cluster, scope, head.get("data") or {}))
+    except (KeyError, NotFoundError) as error:
+        what = f"The move record {name_of(scope)} of the {cluster.name} cluster is damaged: {error} is missing"
+        raise RecordError(what) from error
 
 
 async def list_records(cluster: Cluster) -> tuple[Record, ...]:

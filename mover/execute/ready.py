@@ -56,7 +56,8 @@ async def run_ready(
         await asyncio.wait(tasks)
     except asyncio.CancelledError:
         queue.stop()
-        await asyncio.wait(tasks)
+        # What fails now fails because of the end; nobody is to be told twice.
+        await asyncio.gather(*tasks, return_exceptions=True)
         raise
     failures = [failure for task in tasks if (failure := task.exception()) is not None]
     if failures:

@@ -5,12 +5,15 @@ Copies first, pauses last: no object is unpaused on both clusters, not even for 
 
 from __future__ import annotations
 
-from graph.resource import ObjectKey
-from mover.discovery import NAMESPACES, deletion_webhooks, discover
-from mover.errors import MoverError, NotFoundError, PauseTimeoutError, StoppedError, UsageError
+from graph.build import build
+from graph.order import deletion_order
+from graph.resource import Object, ObjectKey, ResourceType
+from graph.selection import Scope, select
+from mover.concurrency import all_of
+from mover.discovery import NAMESPACES, deletion_webhooks, find_type, movable_types
+from mover.errors import MoverError, NotFoundError, PauseTimeoutError, StoppedError
 from mover.events import Listener, Noted
 from mover.execute.clock import Clock
-from mover.execute.copying import copies_made
 from mover.execute.deleting import Remover, settle_nothing
 from mover.execute.journal import Journal
 from mover.execute.ready import run_each
@@ -18,11 +21,12 @@ from mover.kube import Cluster
 from mover.models import MANAGER, Phase
 from mover.pause import Pause, resume_patch
 from mover.plan import Plan
-from mover.verify import read_objects
+from mover.record import Record, digest_of
 from mover.waiting import wait_until
 
-# Kubernetes puts this ConfigMap into every namespace by itself.
-_ROOT_CA = "kube-root-ca.crt"
+# Kubernetes puts this ConfigMap and this ServiceAccount into every namespace by itself.
+_OF_EVERY_NAMESPACE = ("kube-root-ca.crt", "default")
+_OWN_APIS = ("/api/v1", "/apis/apps/v1", "/apis/batch/v1")
 _NAMESPACE_GOES_S = 60.0
 
 
@@ -60,19 +64,34 @@ async def roll_back(source: Cluster, target: Cluster, journal: Journal, plan: Pl
 
 
 async def _remove_copies(target: Cluster, journal: Journal, plan: Plan, clock: Clock, listener: Listener) -> None:
-    record = journal.record
-    if not record.copying:
-        return
-    kept = {**record.used, **record.overwritten}
-    made = await copies_made(target, plan, kept)
-    there = {obj.uid: obj for obj in await read_objects(target, plan.images())}
-    foreign = {ObjectKey(*parts) for parts in record.foreign}
-    copies = {uid: there[new] for uid, new in made.items() if new in there and there[new].key not in foreign}
+    copies = await _copies(target, journal.record, plan)
+    scope = Scope(exactly=frozenset(copies))
+    order = deletion_order(select(build(copies.values()), scope))
     remover = Remover(target, await deletion_webhooks(target), settle_nothing)
-    order = plan.creation.only(copies).backwards()
     await remover.remove_all(copies, order, clock.counter(Phase.ROLLING_BACK, "removed"))
-    for name in record.namespaces:
+    for name in journal.record.namespaces:
         await _remove_namespace(target, name, listener)
+
+
+async def _copies(target: Cluster, record: Record, plan: Plan) -> dict[str, Object]:
+    """Returns the copies that are on the target, by UID.
+
+    What has the name of a copy and a content that the move has never written is somebody else's.
+    """
+    foreign = {ObjectKey(*parts) for parts in record.foreign}
+    entries = {entry.key: entry.digests for entry in record.copies if entry.key not in foreign}
+    spaces = sorted({(entry.group, entry.kind, entry.namespace) for entry in record.copies})
+    lists = await all_of(_list(target, plan, *space) for space in spaces)
+    there = [obj for found in lists for obj in found if obj.key in entries]
+    return {obj.uid: obj for obj in there if digest_of(obj) in entries[obj.key]}
+
+
+async def _list(target: Cluster, plan: Plan, group: str, kind: str, namespace: str) -> tuple[Object, ...]:
+    resource = find_type(plan.inventory.types, (group, kind))
+    try:
+        return (await target.list(resource, namespace)).objects if resource is not None else ()
+    except NotFoundError:
+        return ()
 
 
 async def _remove_namespace(target: Cluster, name: str, listener: Listener) -> None:
@@ -82,17 +101,35 @@ async def _remove_namespace(target: Cluster, name: str, listener: Listener) -> N
     """
     try:
         found = await target.get(NAMESPACES, "", name)
-        inventory = await discover(target, name)
-        if any(obj.key.namespace == name and obj.key.name != _ROOT_CA for obj in inventory.objects):
+        if await _is_used(target, name):
+            listener(Noted(f"The namespace {name} of the target stays: others have put something into it"))
             return
         if not found.deleting:
             await target.delete(NAMESPACES, found.key, uid=found.uid)
         await wait_until(target, [found], lambda _: "it is being deleted", _NAMESPACE_GOES_S, listener)
-    except (NotFoundError, UsageError):
-        # It is gone; the second by the look into it.
+    except NotFoundError:
         return
     except PauseTimeoutError:
         listener(Noted(f"The namespace {name} of the target is still being deleted"))
+
+
+async def _is_used(target: Cluster, name: str) -> bool:
+    """Returns whether there is anything in a namespace: movable objects, or Kubernetes' own workloads and services."""
+    types = [resource for resource in await movable_types(target) if resource.namespaced]
+    own = [resource for path in _OWN_APIS for resource in await _served(target, path)]
+    pages = await all_of(target.list_metadata(resource, name) for resource in (*types, *own))
+    return any(obj.key.name not in _OF_EVERY_NAMESPACE for page in pages for obj in page.objects)
+
+
+async def _served(target: Cluster, path: str) -> list[ResourceType]:
+    """Returns the namespaced types of one API group that can be listed, without events."""
+    group, _, version = path.removeprefix("/apis/").rpartition("/") if path.startswith("/apis/") else ("", "", "v1")
+    entries = (await target.get_json(path))["resources"]
+    return [
+        ResourceType(group, version, entry["kind"], entry["name"])
+        for entry in entries
+        if entry["namespaced"] and "list" in entry["verbs"] and entry["kind"] != "Event"
+    ]
 
 
 async def _restore_pauses(source: Cluster, journal: Journal) -> None:

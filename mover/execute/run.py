@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from graph.resource import ObjectKey
 from mover.discovery import NAMESPACES, Inventory, discover
-from mover.errors import MoverError, StoppedError, UsageError, VerificationError
+from mover.errors import ApiError, MoverError, StoppedError, TransientError, UsageError, VerificationError
 from mover.events import Listener, Noted
 from mover.execute.forward import Forward, Outcome
-from mover.execute.journal import Journal, find
+from mover.execute.journal import Journal, find, read_record
 from mover.execute.lease import LeaseLostError, held, is_lost, this_holder
 from mover.execute.rollback import roll_back
 from mover.kube import Cluster
@@ -68,8 +68,18 @@ async def start(clusters: Clusters, findings: Findings, options: MoveOptions, li
                 f"A move of the same objects was begun meanwhile ({found.newest.id})", "See: capi-mover status"
             )
         journal = Journal(await _new_record(clusters, findings, options), (clusters.source, clusters.target))
-        await journal.write(journal.record)
+        await _begin(journal)
         return await _run(clusters, journal, findings.plan, listener)
+
+
+async def _begin(journal: Journal) -> None:
+    """Writes the first record; if that fails on one side nothing has begun, and it is taken off the other one."""
+    try:
+        await journal.write(journal.record)
+    except ApiError:
+        with suppress(ApiError):
+            await journal.remove()
+        raise
 
 
 async def go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator], listener: Listener) -> Outcome:
@@ -108,9 +118,15 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
         StoppedError: It is past its commit point: originals may be gone already, and only forward is safe. With the
             source resumed, its controllers would build anew what they miss.
     """
-    await _require_same_clusters(clusters, record)
-    async with _claimed(clusters, record.scope):
-        record = await _read_again(clusters, record)
+    async with AsyncExitStack() as claims:
+        await claims.enter_async_context(held(clusters.source, record.scope))
+        try:
+            # The source is to be resumed even if the target is dead for good.
+            await _require_same_clusters(clusters, record)
+            await claims.enter_async_context(held(clusters.target, record.scope))
+        except TransientError as error:
+            listener(Noted(f"The target cannot be reached: {error}"))
+        record = await read_record(clusters.source, record.scope) or record
         if record.is_committed:
             raise StoppedError(
                 f"The move {record.id} is in the phase {record.phase}: originals may be gone from the source already, "

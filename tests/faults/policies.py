@@ -93,6 +93,7 @@ async def rights(client: AdminClient) -> list[Right]:
         ("coordination.k8s.io", "leases"),
         ("apiextensions.k8s.io", "customresourcedefinitions"),
         ("clusterctl.cluster.x-k8s.io", "providers"),
+        ("runtime.cluster.x-k8s.io", "extensionconfigs"),
         ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
         ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
     ]

@@ -25,6 +25,12 @@ PATIENT = RetryPolicy(
 )
 _DOWN_S = 1.0
 _TIMEOUT_S = 3.0
+_QUICK = {(Phase.CREATING, "target"), (Phase.DELETING, "source")}
+_OUTAGES = [
+    pytest.param(phase, side, marks=() if (phase, side) in _QUICK else pytest.mark.slow)
+    for phase in (*BEFORE_COMMIT, *AFTER_COMMIT)
+    for side in SIDES
+]
 
 
 @dataclass(frozen=True)
@@ -108,8 +114,7 @@ def _both(one: Callable[..., None], other: Callable[..., None]) -> Callable[...,
 
 
 @pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("phase", [*BEFORE_COMMIT, *AFTER_COMMIT], ids=str)
+@pytest.mark.parametrize(("phase", "side"), _OUTAGES)
 async def test_a_short_outage_in_any_phase_is_waited_out(links: Links, wire: Wire, phase: Phase, side: str) -> None:
     await links.scene.move(at(phase, lambda: links.go_down(side, _DOWN_S)))
     await links.scene.assert_moved()

@@ -18,7 +18,9 @@ from mover.execute.run import InterruptedMoveError
 from mover.kube.transport import Request
 from mover.models import Phase
 from mover.record import name_of
+from tests.faults import gaps
 from tests.faults import wire as wires
+from tests.faults.conftest import excuse
 from tests.faults.scene import Scene, at_object, stopped
 from tests.faults.wire import Wire
 
@@ -74,6 +76,7 @@ async def test_two_moves_of_one_program_are_kept_apart(scene: Scene) -> None:
     await scene.assert_moved()
 
 
+@gaps.expected("a lost lease is taken for a Ctrl-C, and the move is rolled back without the lease")
 async def test_a_mover_that_lost_its_lease_changes_nothing_more(
     scene: Scene, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +89,7 @@ async def test_a_mover_that_lost_its_lease_changes_nothing_more(
         await scene.pair.on_target.patch_merge(path, {"spec": spec})
         wire.add(wires.lease("target", "PUT"), wires.before(_set(refused)))
         wire.add(wires.write("target", "POST"), wires.before(refused.wait), times=wires.FOR_EVER)
-        wire.add(_noted(writes), wires.lose_request, times=0)
+        wire.add(_noted(writes), wires.lose_request)
 
     wire.add(wires.write("target", "POST", path="/machines"), wires.before(take_it_away))
     with pytest.raises(LeaseLostError):
@@ -113,12 +116,19 @@ def _noted(writes: list[str]) -> wires.Matcher:
     return matches
 
 
-@pytest.mark.parametrize("rolls_back", [False, True], ids=["resume", "rollback"])
+@pytest.mark.parametrize(
+    "rolls_back",
+    [
+        pytest.param(False, id="resume"),
+        pytest.param(True, id="rollback", marks=gaps.expected("the record is not read again under the lease")),
+    ],
+)
 async def test_a_record_that_has_moved_on_before_the_lease_was_taken_is_read_again(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, rolls_back: bool
 ) -> None:
     """One mover reads a record in the phase creating; before it has the lease, another one has begun to delete."""
     assert isinstance(await stopped(scene, (Phase.CREATING, 9), keep=True), InterruptedMoveError)
+    excuse(scene.namespace)
     real = lease._Lease.take
     others = ["the other mover"]
 

@@ -48,6 +48,7 @@ IN_ERROR = 9
 USER = "maintenance"
 """The value of the user's pause."""
 
+METAL3_GROUPS = {rules.METAL3_GROUP, rules.METAL3_IPAM_GROUP}
 Objects = Mapping[ObjectKey, Object]
 
 
@@ -136,13 +137,10 @@ def _lasting(status: Any) -> Any:
 
 def _assert_same(fleet: Fleet, before: Objects, after: Objects) -> None:
     assert set(fleet.movable) <= set(after)
-    assert not {key for key in after if key.group in _METAL3_GROUPS} - set(before)
+    assert not {key for key in after if key.group in METAL3_GROUPS} - set(before)
     for key in fleet.movable:
         assert _comparable(after[key]) == _comparable(before[key]), str(key)
     assert WAITING not in "".join(obj.raw.decode() for obj in after.values())
-
-
-_METAL3_GROUPS = {rules.METAL3_GROUP, rules.METAL3_IPAM_GROUP}
 
 
 def _pauses(objects: Objects) -> dict[str, str]:
@@ -253,7 +251,7 @@ async def test_nothing_happens_to_a_machine_whose_pause_is_stripped_again_and_ag
 ) -> None:
     fleet = await _fleet(pair.on_source, namespace)
     disturber = Disturber(pair.on_source, namespace, phase)
-    pause_timeout_s = 20 if phase is Phase.PAUSING else 120
+    pause_timeout_s = 10 if phase is Phase.PAUSING else 120
     options = MoveOptions(namespace=namespace, pause_timeout_s=pause_timeout_s, restore_status=restored)
     async with _controllers(pair, namespace) as controllers:
         before = await _settled_objects(controllers, pair.on_source, namespace)

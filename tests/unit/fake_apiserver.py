@@ -180,6 +180,8 @@ class FakeApiServer:
         metadata_only = "PartialObjectMetadata" in request.headers["Accept"]
         if path in self.bodies:
             return answer(200, self.bodies[path])
+        if path in _SERVED:
+            return answer(200, {"resources": [_resource(*names) for names in _SERVED[path]]})
         if _is_object(path):
             return failure(404, "NotFound")
         wanted = request.query.get("labelSelector", "")
@@ -302,3 +304,15 @@ def _in_collection(key: str, path: str) -> bool:
     if own[:-1] == of:
         return same_group
     return same_group and len(of) == 1 and len(own) == 4 and own[2] == of[0]
+
+
+_SERVED = {
+    "/api/v1": (("secrets", "Secret"), ("configmaps", "ConfigMap"), ("pods", "Pod")),
+    "/apis/apps/v1": (("deployments", "Deployment"),),
+    "/apis/batch/v1": (("jobs", "Job"),),
+}
+"""What Kubernetes serves itself, as its discovery tells it."""
+
+
+def _resource(plural: str, kind: str) -> dict[str, Any]:
+    return {"name": plural, "kind": kind, "namespaced": True, "verbs": ["list"]}

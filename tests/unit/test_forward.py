@@ -161,12 +161,12 @@ async def test_both_records_say_what_is_about_to_be_done(
         assert records.seen[0] == phases
 
 
-async def test_the_target_says_deleting_first_and_the_sources_record_goes_first() -> None:
+async def test_the_source_says_deleting_first_and_its_record_goes_first() -> None:
     stage = Stage()
     records = Records(stage)
-    spy(stage, "source", "PATCH", "/configmaps/capi-mover.ns", records.note)
+    spy(stage, "target", "PATCH", "/configmaps/capi-mover.ns", records.note)
     await stage.move()
-    assert ("verifying", "deleting") in records.seen
+    assert ("deleting", "verifying") in records.seen
     spied = Stage()
     records = Records(spied)
     spy(spied, "target", "DELETE", "/configmaps/capi-mover.ns", records.note)
@@ -410,3 +410,15 @@ async def test_a_kept_move_goes_on_from_what_it_has_made() -> None:
     stage.target.before = lambda _: None
     await stage.go_on()
     assert stage.everything() == undisturbed.everything()
+
+
+async def test_an_original_that_changed_while_a_kept_move_rested_is_copied_again() -> None:
+    """Its copy is still the move's own: neither a reason to stop nor to be left on the target by a rollback."""
+    stage = Stage(on_failure=OnFailure.KEEP)
+    refuse(stage.target, "POST", "/hardwaredatas")
+    with pytest.raises(InterruptedMoveError):
+        await stage.move()
+    stage.target.before = lambda _: None
+    stage.source.change(CA, data={"tls.key": "bmV3"})
+    await stage.go_on()
+    assert stage.target.now(CA).body()["data"] == {"tls.key": "bmV3"}

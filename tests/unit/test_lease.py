@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import make
 from tests.unit.scripted_server import Reply, failure, reset, until
 
+HOST_NAME = this_holder().partition("/")[0]
 PATH = "/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover.ns"
 
 
@@ -77,7 +77,7 @@ async def test_a_living_holder_is_named_and_left_alone() -> None:
 
 
 async def test_a_holder_that_lives_on_this_host_is_left_alone() -> None:
-    holder = f"{socket.gethostname()}/{os.getppid()}/{lease._started(os.getppid())}"
+    holder = f"{HOST_NAME}/{os.getppid()}/{lease._started(os.getppid())}"
     with pytest.raises(LeaseHeldError, match="Another capi-mover works on"):
         async with held(taken_by(holder).direct(), "ns"):
             pytest.fail("the body must not run")
@@ -85,7 +85,7 @@ async def test_a_holder_that_lives_on_this_host_is_left_alone() -> None:
 
 async def test_a_holder_of_this_host_whose_process_has_ended_is_followed_at_once() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
-    holder = f"{socket.gethostname()}/{process.pid}/{lease._started(process.pid)}"
+    holder = f"{HOST_NAME}/{process.pid}/{lease._started(process.pid)}"
     assert not is_gone(holder)
     await asyncio.wait_for(process.communicate(b"\n"), 30)
     server = taken_by(holder)
@@ -95,12 +95,12 @@ async def test_a_holder_of_this_host_whose_process_has_ended_is_followed_at_once
 
 
 def test_a_process_with_the_pid_of_the_holder_is_not_mistaken_for_it() -> None:
-    host, pid = socket.gethostname(), os.getpid()
+    host, pid = HOST_NAME, os.getpid()
     assert is_gone(f"{host}/{pid}/1")
     assert not is_gone(this_holder())
 
 
-@pytest.mark.parametrize("holder", ["", "elsewhere/1/2", "somebody", f"{socket.gethostname()}", "a/b/c/d"])
+@pytest.mark.parametrize("holder", ["", "elsewhere/1/2", "somebody", f"{HOST_NAME}", "a/b/c/d"])
 def test_who_cannot_be_known_to_be_gone_is_not(holder: str) -> None:
     assert not is_gone(holder)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 
 import pytest
 from aiohttp import web
@@ -196,7 +195,7 @@ async def test_a_fault_of_our_own_is_not_hidden_and_the_move_can_be_finished() -
     assert not stage.source.has(MACHINE)
 
 
-@pytest.mark.parametrize("phase", ["creating", "deleting"])
+@pytest.mark.parametrize("phase", ["creating", "verifying", "deleting"])
 async def test_whoever_has_lost_the_lease_changes_nothing_more(monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
     """Somebody else has taken the move over: a rollback would work against them.
 
@@ -205,10 +204,15 @@ async def test_whoever_has_lost_the_lease_changes_nothing_more(monkeypatch: pyte
     monkeypatch.setattr(lease, "_RENEW_EVERY_S", 0.001)
     stage, writes = Stage(), list[str]()
     findings = await stage.findings()
-    ending, served = ("/machines", stage.target) if phase == "creating" else ("/machines/m", stage.source)
+    method, ending, served = {
+        "creating": ("POST", "/machines", stage.target),
+        "verifying": ("GET", "/machines", stage.target),
+        "deleting": ("DELETE", "/machines/m", stage.source),
+    }[phase]
 
     def steal(request: web.Request) -> Reply | None:
-        if request.method not in ("POST", "DELETE") or not request.path.endswith(ending):
+        is_early = phase == "verifying" and not stage.target.has(MACHINE)
+        if is_early or request.method != method or not request.path.endswith(ending):
             return None
 
         async def lose(sent: web.Request) -> web.StreamResponse:
@@ -250,8 +254,9 @@ class Life:
 
     async def die(self) -> None:
         """Moves until the program is killed."""
+        gone = f"{lease.this_holder().partition('/')[0]}/1/0"
         with self._monkeypatch.context() as patch:
-            patch.setattr(lease, "this_holder", lambda: f"{socket.gethostname()}/1/0")
+            patch.setattr(lease, "this_holder", lambda: gone)
             with pytest.raises(Killed):
                 await self.stage.move(self._fuse)
 
