@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from graph import rules
-from graph.resource import Object
+from graph.resource import Object, parse_object
 from mover.models import MANAGER
 
 
@@ -35,6 +35,16 @@ def fence_patch(host: Object) -> dict[str, Any] | None:
     if status is not None and not _is_saved(host.annotations, status):
         annotations[rules.HOST_STATUS_ANNOTATION] = orjson.dumps(status).decode()
     return {"metadata": {"annotations": annotations}} if annotations else None
+
+
+def fenced(host: Object) -> Object:
+    """Returns the host with a pause and a saved status, whoever has set them."""
+    patch = fence_patch(host)
+    if patch is None:
+        return host
+    body = host.body()
+    body["metadata"]["annotations"] = {**host.annotations, **patch["metadata"]["annotations"]}
+    return parse_object(host.type, body)
 
 
 def saved_status(body: Mapping[str, Any]) -> dict[str, Any] | None:

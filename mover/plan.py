@@ -13,6 +13,7 @@ from graph.build import DuplicateObjectError, DuplicateUIDError, build
 from graph.order import Order, creation_order, deletion_order
 from graph.resource import Object, ObjectKey, parse_object
 from graph.selection import Fate, Scope, Selection, select
+from mover import metal3
 from mover.discovery import Inventory
 from mover.errors import StoppedError
 from mover.pause import Pause, pause_of, with_pause
@@ -80,6 +81,8 @@ class Plan:
         never paused there.
         """
         image = self.mutated(obj)
+        if metal3.is_host(image):
+            return metal3.fenced(image)
         pause = pause_of(image)
         return image if pause is None else with_pause(image, pause)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from graph import rules
 from graph.resource import Object, ResourceType
@@ -73,14 +74,20 @@ async def compare_copies(
             continue
         want, have = normalised(obj, source_names), normalised(copy, target_names)
         if not status_is_restored(obj, restore_status):
-            want.pop("status", None)
-            have.pop("status", None)
+            for side in (want, have):
+                side.pop("status", None)
+                side["metadata"]["managers"] = _without_status(side["metadata"]["managers"])
         if not want["metadata"]["managers"]:
             # Somebody has cleared the original's managers; a server does not let a copy be without.
             have["metadata"]["managers"] = {}
         if different := differences(obj.key, want, have):
             found[obj.uid] = different
     return found
+
+
+def _without_status(managers: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the field managers without those of the status: a live controller writes the status it finds missing."""
+    return {name: fields for name, fields in managers.items() if not name.endswith(" status")}
 
 
 def status_is_restored(obj: Object, restore_status: RestoreStatus) -> bool:

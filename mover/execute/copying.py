@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from graph.resource import Object, ObjectKey, ResourceType
+from graph import rules
+from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from mover import transform
 from mover.discovery import NAMESPACES
 from mover.errors import AlreadyExistsError, BlockedError, ConflictError, NotFoundError
@@ -22,6 +23,7 @@ from mover.plan import Plan
 from mover.verify import Made, read_objects, status_is_restored
 
 _REPLACES = 5
+_OF_THE_PAUSE = (rules.HOST_PAUSED_ANNOTATION, rules.HOST_STATUS_ANNOTATION, rules.PAUSED_ANNOTATION)
 
 
 class ForeignObjectError(BlockedError):
@@ -146,31 +148,51 @@ class Copier:
 
         Args:
             original: The object as it is now.
-            with_status: Whether its status is copied, too.
+            with_status: Whether its status is copied, too; not once originals are stripped for their deletion.
         """
-        obj = self._plan.image(original)
+        obj, written = await self._replace(original, with_status=with_status)
         source = obj.body()
-        written = await self._replace(obj)
         if with_status:
             await self._restore_status(obj, source, written)
         wanted = transform.managed_fields(source["metadata"].get("managedFields") or (), self.new_uids)
         await self._target.merge_patch(obj.type, obj.key, {"metadata": {"managedFields": wanted}}, manager=MANAGER)
 
-    async def _replace(self, obj: Object) -> Written:
-        """Replaces the copy; a conflict with the copy that is read again may be our own write, its answer lost."""
+    async def _replace(self, original: Object, *, with_status: bool) -> tuple[Object, Written]:
+        """Replaces the copy and returns what it was replaced by.
+
+        A conflict with the copy that is read again may be our own write, its answer lost.
+        """
+        image = self._plan.image(original)
         for attempt in range(_REPLACES):
-            copy = await self._target.get(obj.type, obj.key.namespace, obj.key.name)
+            copy = await self._target.get(image.type, image.key.namespace, image.key.name)
+            obj = image if with_status else self._plan.image(unstripped(original, copy))
             body = transform.target_body(obj, self.new_uids)
             body["metadata"] |= {"uid": copy.uid, "resourceVersion": copy.resource_version}
             if any(owner.uid not in self.new_uids for owner in obj.owners):
                 # Some owners have left the source already: the copy's references are those that were verified.
                 body["metadata"]["ownerReferences"] = copy.body()["metadata"].get("ownerReferences") or []
             try:
-                return await self._target.replace(obj.type, body, manager=MANAGER)
+                return obj, await self._target.replace(obj.type, body, manager=MANAGER)
             except ConflictError:
                 if attempt == _REPLACES - 1:
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def unstripped(original: Object, copy: Object) -> Object:
+    """Returns an original that is about to be deleted as it would be without what was stripped from it.
+
+    Its finalizers may be gone and `delete-for-move` be there by our own patch; a host whose pause somebody has taken
+    off loses its saved status to its operator. What the copy has of these was verified, and counts.
+    """
+    body = original.body()
+    annotations = dict(original.annotations) | {
+        name: value for name, value in copy.annotations.items() if name in _OF_THE_PAUSE
+    }
+    annotations.pop(rules.DELETE_FOR_MOVE_ANNOTATION, None)
+    body["metadata"]["annotations"] = annotations
+    body["metadata"]["finalizers"] = sorted({*copy.finalizers, *original.finalizers})
+    return parse_object(original.type, body)
 
 
 def _is_copy(found: Object, body: Mapping[str, Any]) -> bool:

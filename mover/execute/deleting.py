@@ -14,7 +14,7 @@ from typing import Any
 
 from graph import rules
 from graph.order import Order
-from graph.resource import Object, parse_object
+from graph.resource import Object
 from mover import metal3
 from mover.diff import content
 from mover.discovery import is_guarded
@@ -93,7 +93,7 @@ class Remover:
         await self._cluster.delete(obj.type, obj.key, uid=obj.uid, resource_version=version)
 
     def _needs_stripping(self, obj: Object) -> bool:
-        if is_stripped(obj):
+        if is_stripped(obj) and (not metal3.is_host(obj) or rules.HOST_PAUSED_ANNOTATION in obj.annotations):
             return False
         return bool(obj.finalizers) or is_guarded(obj.type, self._guarded) or metal3.is_host(obj)
 
@@ -124,7 +124,7 @@ class CopyAgain:
     async def __call__(self, expected: Object, found: Object) -> None:
         """Renews the copy if the content of its original has changed."""
         if content(found) != content(expected):
-            await self._copier.renew(unstripped(found, expected), with_status=False)
+            await self._copier.renew(found, with_status=False)
 
 
 def stripping_patch(obj: Object) -> dict[str, Any]:
@@ -144,12 +144,3 @@ def stripping_patch(obj: Object) -> dict[str, Any]:
 def is_stripped(obj: Object) -> bool:
     """Returns whether an object is ready to be deleted: stripped, and nobody has put a finalizer back."""
     return rules.DELETE_FOR_MOVE_ANNOTATION in obj.annotations and not obj.finalizers
-
-
-def unstripped(found: Object, copied: Object) -> Object:
-    """Returns the changed object as it would be without our stripping patch."""
-    body = found.body()
-    annotations = body["metadata"].get("annotations") or {}
-    annotations.pop(rules.DELETE_FOR_MOVE_ANNOTATION, None)
-    body["metadata"]["finalizers"] = sorted({*copied.finalizers, *found.finalizers})
-    return parse_object(found.type, body)

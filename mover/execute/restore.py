@@ -245,13 +245,7 @@ def _fenced(obj: Object) -> Object:
 
     clusterctl pauses no host. Without either a host is inspected, and may be written, as soon as it is there.
     """
-    patch = metal3.fence_patch(obj) if metal3.is_host(obj) else None
-    if patch is None:
-        return obj
-    body = obj.body()
-    annotations = body["metadata"].get("annotations") or {}
-    body["metadata"]["annotations"] = {**annotations, **patch["metadata"]["annotations"]}
-    return parse_object(obj.type, body)
+    return metal3.fenced(obj) if metal3.is_host(obj) else obj
 
 
 def _plan_of(types: tuple[ResourceType, ...], objects: Sequence[Object]) -> Plan:
