@@ -304,7 +304,7 @@ async def test_a_signal_is_told_and_the_source_is_as_before(tmp_path: Path) -> N
     server = source()
     before = state(server)
 
-    signals = []
+    signals: list[bool] = []
 
     def stop(event: Event) -> None:
         # Once: another signal would end the program at once.
