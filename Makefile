@@ -56,8 +56,8 @@ demo: venv ## Move a Metal3 cluster between two real control planes (KEEP=1 leav
 	@$(BIN)/python -m tests.testbed.demo
 
 .PHONY: test
-test: testbed ## All tests
-	@$(BIN)/pytest
+test: testbed ## All tests but the long ones (compare, crash, faults)
+	@$(BIN)/pytest tests/unit tests/property tests/integration tests/differential
 
 .PHONY: compare
 compare: testbed ## Compare with the real clusterctl at length (CAPI=v1.13.6 KUBERNETES=v1.34.4 for other versions)

@@ -213,7 +213,6 @@ async def test_a_foreign_object_in_the_namespace_that_the_move_made_is_left_alon
     await scene.assert_untouched(target={key})
 
 
-@gaps.expected("only the first foreign object is recorded, and the rollback takes the other for a copy")
 async def test_two_foreign_objects_at_once_are_left_alone(scene: Scene, wire: Wire) -> None:
     await _make_namespace(scene.pair.on_target, scene.namespace)
     keys = [key for key in scene.fleet.movable if key.kind == "Secret"][:2]
@@ -227,7 +226,6 @@ async def test_two_foreign_objects_at_once_are_left_alone(scene: Scene, wire: Wi
     await scene.assert_untouched(target=keys)
 
 
-@gaps.expected("a rollback finds copies only by the originals that are still there")
 async def test_a_copy_whose_original_was_deleted_after_a_half_rollback_is_taken_off_all_the_same(
     scene: Scene, wire: Wire, impatient: object
 ) -> None:

@@ -116,7 +116,6 @@ async def test_the_error_of_a_create_without_an_answer_names_the_object(
     await scene.assert_untouched()
 
 
-@gaps.seen("the target has a committed record while the source lives on")
 async def test_a_commit_of_which_nobody_knows_whether_it_was_written_is_gone_on_with_or_undone_whole(
     scene: Scene, wire: Wire, impatient: RetryPolicy
 ) -> None:
@@ -159,7 +158,6 @@ async def test_a_renewal_of_the_lease_whose_answer_is_lost_is_no_lost_lease(
     await scene.assert_moved()
 
 
-@gaps.seen("the second try of the replacement meets its own new version, and nobody looks")
 @pytest.mark.parametrize("phase", [Phase.VERIFYING, Phase.DELETING], ids=str)
 async def test_a_renewed_copy_whose_answer_is_lost_is_renewed_all_the_same(
     scene: Scene, wire: Wire, impatient: RetryPolicy, phase: Phase

@@ -13,7 +13,7 @@ from mover.api import ClusterRef
 from mover.errors import ForbiddenError, UnauthorizedError, VerificationError
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.models import Phase
-from tests.faults import gaps, policies
+from tests.faults import policies
 from tests.faults import wire as wires
 from tests.faults.conftest import excuse
 from tests.faults.policies import Limited
@@ -134,7 +134,6 @@ async def test_a_right_that_the_user_lacks_on_the_source_after_the_commit_is_nam
     await scene.assert_moved()
 
 
-@gaps.expected("only a connection that fails lets a rollback resume the source")
 async def test_a_right_to_delete_that_the_user_lacks_on_the_target_does_not_keep_the_source_paused(
     scene: Scene, wire: Wire
 ) -> None:

@@ -18,7 +18,6 @@ from mover.execute.run import InterruptedMoveError
 from mover.kube.transport import Request
 from mover.models import Phase
 from mover.record import name_of
-from tests.faults import gaps
 from tests.faults import wire as wires
 from tests.faults.conftest import excuse
 from tests.faults.scene import Scene, at_object, stopped
@@ -76,7 +75,6 @@ async def test_two_moves_of_one_program_are_kept_apart(scene: Scene) -> None:
     await scene.assert_moved()
 
 
-@gaps.expected("a lost lease is taken for a Ctrl-C, and the move is rolled back without the lease")
 async def test_a_mover_that_lost_its_lease_changes_nothing_more(
     scene: Scene, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +118,7 @@ def _noted(writes: list[str]) -> wires.Matcher:
     "rolls_back",
     [
         pytest.param(False, id="resume"),
-        pytest.param(True, id="rollback", marks=gaps.expected("the record is not read again under the lease")),
+        pytest.param(True, id="rollback"),
     ],
 )
 async def test_a_record_that_has_moved_on_before_the_lease_was_taken_is_read_again(
