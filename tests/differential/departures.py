@@ -131,9 +131,20 @@ def _outside_owner(difference: Difference, evidence: Evidence) -> bool:
 
 def _used_owner(difference: Difference, evidence: Evidence) -> bool:
     key = difference.key
-    if key is None or key not in evidence.source_after or not _is_copied(difference, evidence):
+    if key is None or key not in evidence.source_after:
         return False
-    return any(owner in evidence.target_before for owner in evidence.above(key))
+    if not any(owner in evidence.target_before for owner in evidence.above(key)):
+        return False
+    return _is_copied(difference, evidence) or _is_being_collected(difference)
+
+
+def _is_being_collected(difference: Difference) -> bool:
+    """Returns whether clusterctl's copy has lost its owner to the collector, and is about to go after it."""
+    if difference.side is not Side.TARGET or difference.path[:1] != ("metadata",):
+        return False
+    if difference.path == ("metadata", "deletionTimestamp"):
+        return difference.ours is MISSING
+    return difference.path[1:2] == ("owners",) and difference.path[-1] == "uid" and difference.ours == "is that object"
 
 
 # --- fields ---------------------------------------------------------------------------------------
