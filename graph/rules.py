@@ -63,9 +63,6 @@ HOST_STATUS_ANNOTATION: Final = "baremetalhost.metal3.io/status"
 CAPM3_HOST_PAUSED_VALUE: Final = "metal3.io/capm3"
 """The value CAPM3 gives to its own pause of a host; it takes off no other."""
 
-HOST_SECRET_LABEL: Final = "environment.metal3.io"  # noqa: S105 - the name of a label
-"""On a Secret that the baremetal-operator reads; the value is "baremetal"."""
-
 # --- Kinds ----------------------------------------------------------------------------------------
 
 SECRET: Final[GroupKind] = ("", "Secret")

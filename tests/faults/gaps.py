@@ -5,11 +5,6 @@ from __future__ import annotations
 import pytest
 
 
-def seen(reason: str) -> pytest.MarkDecorator:
-    """Marks a test that was seen to fail for this reason; it must be unmarked once the gap is closed."""
-    return pytest.mark.xfail(reason=reason, strict=True)
-
-
 def expected(reason: str) -> pytest.MarkDecorator:
     """Marks a test that should fail by what the code says; that it does was not established by a run."""
     return pytest.mark.xfail(reason=reason, strict=False)
