@@ -7,41 +7,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mover.choices import ExistingPolicy, OnFailure, PausedPolicy, RestoreStatus
+
 RECORD_LABEL = "capi-mover.io/record"
 """On the ConfigMaps of a move record: they are part of no move."""
 
 MANAGER = "capi-mover"
 """The field manager of every write of ours, and the value of every pause annotation of ours."""
-
-
-class RestoreStatus(StrEnum):
-    """Whose `.status` is restored on the target."""
-
-    ALL = "all"
-    METAL3 = "metal3"
-    NONE = "none"
-
-
-class OnFailure(StrEnum):
-    """What becomes of a move that fails before anything was deleted."""
-
-    ROLLBACK = "rollback"
-    KEEP = "keep"
-
-
-class PausedPolicy(StrEnum):
-    """What to do with Clusters and ClusterClasses that somebody has paused."""
-
-    REFUSE = "refuse"
-    KEEP = "keep"
-
-
-class ExistingPolicy(StrEnum):
-    """What to do with an object that the target has already under the same kind, namespace and name."""
-
-    REFUSE = "refuse"
-    ADOPT = "adopt"
-    OVERWRITE = "overwrite"
 
 
 class Phase(StrEnum):

@@ -11,11 +11,11 @@ from typing import Any
 
 from graph import rules
 from graph.resource import Object, ResourceType
+from mover.choices import RestoreStatus
 from mover.concurrency import all_of
 from mover.diff import differences, names_of, normalised
 from mover.errors import Difference, NotFoundError
 from mover.kube import Cluster
-from mover.models import RestoreStatus
 from mover.plan import Plan
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from graph.resource import ObjectKey
+from mover.choices import OnFailure
 from mover.discovery import NAMESPACES, Inventory, discover
 from mover.errors import ApiError, MoverError, StoppedError, TransientError, UsageError, VerificationError
 from mover.events import Listener, Noted
@@ -18,7 +19,7 @@ from mover.execute.journal import Journal, find, read_record
 from mover.execute.lease import LeaseLostError, held, is_lost, this_holder
 from mover.execute.rollback import roll_back
 from mover.kube import Cluster
-from mover.models import MoveOptions, OnFailure, Phase
+from mover.models import MoveOptions, Phase
 from mover.plan import Mutator, Plan, Rules, make_plan
 from mover.preflight import Findings
 from mover.record import Identity, Record

@@ -12,7 +12,7 @@ from graph import rules
 from graph.resource import Object
 from mover.discovery import find_type
 from mover.errors import Problem
-from mover.pivot.models import IRONIC_PLACES, Step
+from mover.pivot.choices import IRONIC_PLACES, Step
 from mover.pivot.places import Workloads, find_workloads, provider_deployments
 from mover.pivot.scene import Scene
 from mover.pivot.workloads import start_patch, why_unavailable

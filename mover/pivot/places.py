@@ -9,7 +9,8 @@ from graph.resource import Object
 from mover.concurrency import all_of
 from mover.discovery import list_providers
 from mover.kube import Cluster
-from mover.pivot.models import IRONIC_PLACES, PivotOptions
+from mover.pivot.choices import IRONIC_PLACES
+from mover.pivot.models import PivotOptions
 from mover.pivot.workloads import DEPLOYMENTS, owned_by_ironic, workloads_in
 
 

@@ -19,9 +19,10 @@ from mover.events import Listener, Noted, ignore
 from mover.kube import Cluster, connect
 from mover.models import MoveReport
 from mover.pivot import steps
+from mover.pivot.choices import Step
 from mover.pivot.kubeconfig import find_kubeconfig, private_file
 from mover.pivot.memory import recall
-from mover.pivot.models import Outcome, PivotOptions, PivotReport, Step, StepReport
+from mover.pivot.models import Outcome, PivotOptions, PivotReport, StepReport
 from mover.pivot.scene import Place, Scene, Todo, look_around, scope_of
 
 Look = Callable[[], Awaitable[Todo]]

@@ -13,8 +13,8 @@ from mover.api import move_async
 from mover.concurrency import all_of
 from mover.models import MoveReport
 from mover.pivot.checks import find_problems
+from mover.pivot.choices import Step
 from mover.pivot.memory import forget, remember
-from mover.pivot.models import Step
 from mover.pivot.places import find_workloads, provider_deployments
 from mover.pivot.scene import Scene, Todo
 from mover.pivot.stable import wait_stable

@@ -8,8 +8,9 @@ from typing import Any
 from graph import rules
 from graph.selection import Fate
 from mover import metal3
+from mover.choices import PausedPolicy, RestoreStatus
 from mover.errors import Problem
-from mover.models import MoveOptions, PausedPolicy, RestoreStatus
+from mover.models import MoveOptions
 from mover.namespace import kept_provider_ids, unknown_references
 from mover.pause import is_paused
 from mover.plan import Plan

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from graph.resource import Object, ObjectKey, OwnerRef, ResourceType
 from graph.selection import Fate, Rule
+from mover.choices import ExistingPolicy
 from mover.concurrency import all_of
 from mover.diff import content
 from mover.discovery import NAMESPACES, resolve_type
 from mover.errors import NotFoundError, Problem, UsageError
 from mover.kube import Cluster
-from mover.models import ExistingPolicy
 from mover.plan import Plan
 from mover.verify import read_objects
 

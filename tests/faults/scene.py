@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from mover.api import ClusterRef, move_async, resume_async, rollback_async, status_async
+from mover.choices import OnFailure
 from mover.diff import differences, names_of, normalised
 from mover.events import Event, Listener, ObjectDone, PhaseStarted, ignore
-from mover.models import MANAGER, MoveOptions, MoveReport, OnFailure, Phase
+from mover.models import MANAGER, MoveOptions, MoveReport, Phase
 from mover.record import Record, name_of
 from tests.faults.ledger import LEDGER
 from tests.integration.conftest import Pair

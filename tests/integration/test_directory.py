@@ -16,6 +16,7 @@ import pytest
 
 from graph import rules
 from graph.resource import Object, ObjectKey, parse_object
+from mover.choices import RestoreStatus
 from mover.diff import differences, names_of, normalised
 from mover.directory import begin, new_manifest
 from mover.directory.manifest import MARKER, NAME
@@ -25,7 +26,7 @@ from mover.events import Event, Listener, Noted, ObjectDone, PhaseStarted, ignor
 from mover.execute.backup import BackupResult, backup, release
 from mover.execute.restore import RestoreResult, restore
 from mover.kube import connect
-from mover.models import MANAGER, MoveOptions, Phase, RestoreStatus
+from mover.models import MANAGER, MoveOptions, Phase
 from mover.plan import make_plan
 from tests.integration.conftest import Pair
 from tests.testbed import gobuild

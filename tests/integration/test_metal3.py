@@ -18,10 +18,11 @@ import pytest
 from graph import rules
 from graph.resource import Object, ObjectKey
 from mover.api import move_async, resume_async
+from mover.choices import RestoreStatus
 from mover.errors import StoppedError
 from mover.events import Event, PhaseStarted
 from mover.execute.run import InterruptedMoveError, RolledBackError
-from mover.models import MANAGER, MoveOptions, Phase, RestoreStatus
+from mover.models import MANAGER, MoveOptions, Phase
 from tests.differential.tools import Job, run_clusterctl
 from tests.integration.conftest import Pair
 from tests.testbed import inspect

@@ -12,10 +12,11 @@ import pytest
 from graph import rules
 from graph.resource import Object, ObjectKey, parse_object
 from mover.api import move_async, plan_async
+from mover.choices import RestoreStatus
 from mover.diff import differences, names_of, normalised
 from mover.errors import PauseTimeoutError, RefusedError, UsageError
 from mover.execute.run import RolledBackError
-from mover.models import MANAGER, MoveOptions, Phase, RestoreStatus
+from mover.models import MANAGER, MoveOptions, Phase
 from tests.integration.conftest import Pair
 from tests.testbed.client import AdminClient
 from tests.testbed.collector import wait_for_collector

@@ -9,8 +9,9 @@ import pytest
 from graph import rules
 from graph.resource import ObjectKey
 from mover.api import diff_async, move_async
+from mover.choices import ExistingPolicy, PausedPolicy
 from mover.errors import RefusedError
-from mover.models import ExistingPolicy, MoveOptions, PausedPolicy
+from mover.models import MoveOptions
 from mover.pause import is_paused
 from tests.integration.conftest import Pair
 from tests.testbed.fleet import Fleet, FleetSpec, build

@@ -19,8 +19,9 @@ from mover.errors import RefusedError, UsageError
 from mover.events import Event, Listener, Noted, ObjectDone
 from mover.kube import connect
 from mover.models import MoveOptions
-from mover.pivot import Outcome, PivotOptions, PivotReport, Step
+from mover.pivot.choices import Step
 from mover.pivot.memory import NAME as MEMORY
+from mover.pivot.models import Outcome, PivotOptions, PivotReport
 from mover.pivot.run import pivot
 from mover.pivot.workloads import DEPLOYMENTS, REPLICAS_ANNOTATION, stop
 from tests.integration.conftest import Pair

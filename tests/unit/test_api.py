@@ -8,11 +8,12 @@ import pytest
 
 from mover import api
 from mover.api import ClusterRef
+from mover.choices import OnFailure
 from mover.errors import RefusedError, UsageError
 from mover.events import Noted
 from mover.execute.run import InterruptedMoveError
 from mover.kube import Cluster
-from mover.models import MoveOptions, MoveReport, OnFailure, Phase
+from mover.models import MoveOptions, MoveReport, Phase
 from tests.unit.fake_apiserver import Fuse, Killed
 from tests.unit.mover_builders import CLUSTER, MACHINE, SMALL, Stage, make, refuse
 

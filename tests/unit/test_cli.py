@@ -13,9 +13,11 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from mover import api, cli
+from mover.choices import ExistingPolicy, RestoreStatus
+from mover.cli.terminal import new_view
 from mover.errors import Problem, RefusedError
 from mover.events import Listener
-from mover.models import ExistingPolicy, KindCount, MoveOptions, MoveReport, RestoreStatus
+from mover.models import KindCount, MoveOptions, MoveReport
 from mover.plan import Plan
 from tests.unit.mover_builders import make, plan_of
 
@@ -258,11 +260,11 @@ def test_verbosity_sets_what_is_logged(library: Library, verbosity: str, level: 
 
 
 def test_bars_are_for_terminals_and_lines_for_everything_else() -> None:
-    assert type(cli._view(Console(force_terminal=True), 0)).__name__ == "BarView"
-    assert type(cli._view(Console(force_terminal=False), 0)).__name__ == "LineView"
+    assert type(new_view(Console(force_terminal=True), 0)).__name__ == "BarView"
+    assert type(new_view(Console(force_terminal=False), 0)).__name__ == "LineView"
 
 
-@pytest.mark.parametrize("heavy", ["kubernetes", "networkx", "rich", "aiohttp"])
+@pytest.mark.parametrize("heavy", ["kubernetes", "networkx", "rich", "aiohttp", "pydantic", "asyncio"])
 def test_the_command_line_starts_without_loading_what_help_does_not_need(heavy: str) -> None:
     code = f"import sys, mover.cli; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

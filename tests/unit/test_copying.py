@@ -10,9 +10,10 @@ from aiohttp import web
 
 from graph import rules
 from graph.resource import Object
+from mover.choices import RestoreStatus
 from mover.discovery import NAMESPACES
 from mover.execute.copying import Copier, ForeignObjectError, copies_made, create_namespaces, missing_namespaces
-from mover.models import MANAGER, MoveOptions, RestoreStatus
+from mover.models import MANAGER, MoveOptions
 from mover.pause import Pause
 from mover.plan import Plan
 from tests.unit.fake_apiserver import FakeApiServer

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from graph import rules
 from graph.resource import Object
+from mover.choices import PausedPolicy
 from mover.directory import FileError, load, read_manifest
 from mover.directory.manifest import MARKER, NAME
 from mover.discovery import NAMESPACES, discover
@@ -21,7 +22,7 @@ from mover.errors import RefusedError, StoppedError, UsageError
 from mover.events import Event, Noted, ObjectDone
 from mover.execute.backup import BackupResult, StillPausedError, backup, release
 from mover.execute.journal import write_record
-from mover.models import MANAGER, MoveOptions, PausedPolicy, Phase
+from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import PAUSED_FIELD, is_paused
 from mover.plan import Rules, make_plan
 from mover.record import encode

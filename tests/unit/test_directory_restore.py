@@ -13,6 +13,7 @@ from aiohttp import web
 
 from graph import rules
 from graph.resource import Object
+from mover.choices import RestoreStatus
 from mover.diff import compare
 from mover.directory import SavedNamespace, save
 from mover.discovery import NAMESPACES
@@ -20,7 +21,7 @@ from mover.errors import ForbiddenError, RefusedError, StoppedError, UsageError,
 from mover.events import Event, Noted, PhaseStarted
 from mover.execute.journal import write_record
 from mover.execute.restore import RestoreResult, restore, saved_objects
-from mover.models import MANAGER, MoveOptions, Phase, RestoreStatus
+from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import PAUSED_FIELD, Pause, is_paused
 from mover.record import encode
 from tests.unit.directory_builders import (

@@ -10,11 +10,12 @@ from aiohttp import web
 
 from graph import rules
 from graph.resource import Object
+from mover.choices import OnFailure
 from mover.errors import StoppedError, VerificationError
 from mover.events import PhaseEnded, PhaseStarted
 from mover.execute.journal import find
 from mover.execute.run import InterruptedMoveError, RolledBackError
-from mover.models import MANAGER, OnFailure, Phase
+from mover.models import MANAGER, Phase
 from mover.record import Record
 from tests.unit.mover_builders import (
     BMC,

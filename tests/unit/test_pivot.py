@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from mover.errors import Difference, UsageError, VerificationError
 from mover.events import ignore
-from mover.pivot import Outcome, PivotOptions, Step
 from mover.pivot.checks import check_ironic_stoppable, check_providers_run, check_target
-from mover.pivot.models import IRONIC_OPERATOR_PLACE, OPERATOR_PLACE
+from mover.pivot.choices import IRONIC_OPERATOR_PLACE, OPERATOR_PLACE, Step
+from mover.pivot.models import Outcome, PivotOptions
 from mover.pivot.places import Workloads
 from mover.pivot.run import PivotStoppedError, _Progress
 from mover.pivot.scene import Todo

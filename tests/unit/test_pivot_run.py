@@ -14,8 +14,10 @@ from mover.errors import RefusedError
 from mover.events import Event, Listener, Noted, ObjectDone, ignore
 from mover.kube import Cluster
 from mover.models import MoveOptions
-from mover.pivot import Outcome, PivotOptions, PivotReport, Step, run
+from mover.pivot import run
+from mover.pivot.choices import Step
 from mover.pivot.memory import NAME
+from mover.pivot.models import Outcome, PivotOptions, PivotReport
 from mover.pivot.run import PivotStoppedError, pivot
 from mover.pivot.workloads import remembered
 from tests.unit.fake_apiserver import FakeApiServer

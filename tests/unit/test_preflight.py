@@ -9,8 +9,9 @@ import pytest
 
 from graph import rules
 from graph.resource import Object
+from mover.choices import ExistingPolicy, PausedPolicy
 from mover.discovery import CRDS, NAMESPACES, Provider
-from mover.models import ExistingPolicy, MoveOptions, PausedPolicy
+from mover.models import MoveOptions
 from mover.plan import Plan
 from mover.preflight import Findings, check_move
 from mover.preflight.plan_checks import (

@@ -10,10 +10,11 @@ from aiohttp import web
 
 from graph import rules
 from graph.resource import Object
+from mover.choices import ExistingPolicy, OnFailure, PausedPolicy
 from mover.discovery import NAMESPACES
 from mover.errors import MoverError, StoppedError
 from mover.execute.run import InterruptedMoveError, RolledBackError
-from mover.models import ExistingPolicy, OnFailure, PausedPolicy, Phase
+from mover.models import Phase
 from tests.unit.fake_apiserver import Fuse, Killed
 from tests.unit.mover_builders import (
     CA,

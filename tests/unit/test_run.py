@@ -9,13 +9,14 @@ import pytest
 from aiohttp import web
 
 from graph import rules
+from mover.choices import OnFailure
 from mover.errors import ApiError, ForbiddenError, StoppedError, UsageError
 from mover.events import Noted
 from mover.execute import lease
 from mover.execute.journal import write_record
 from mover.execute.lease import LEASES, LeaseHeldError, LeaseLostError
 from mover.execute.run import InterruptedMoveError, RolledBackError, start
-from mover.models import OnFailure, Phase
+from mover.models import Phase
 from mover.record import encode
 from tests.unit.fake_apiserver import Fuse, Killed
 from tests.unit.graph_builders import NAMESPACE

@@ -8,10 +8,11 @@ import pytest
 
 from graph import rules
 from graph.resource import Object
+from mover.choices import RestoreStatus
 from mover.discovery import CRDS
 from mover.errors import Difference
 from mover.execute.copying import Copier
-from mover.models import MoveOptions, RestoreStatus
+from mover.models import MoveOptions
 from mover.plan import Plan
 from mover.preflight import check_move
 from mover.verify import Drift, Made, compare_copies, read_objects, source_drift, status_is_restored

@@ -1,0 +1,19 @@
+"""The program that the commands belong to."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    name="capi-mover",
+    help="Moves Cluster API and Metal3 objects between management clusters.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Moves Cluster API and Metal3 objects between management clusters."""

@@ -1,0 +1,99 @@
+"""`capi-mover backup`, `restore` and `release`: a directory in place of a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mover.cli.app import app
+from mover.cli.options import (
+    EncryptTo,
+    HiddenWarnings,
+    IdentityFile,
+    KeepPaused,
+    Kubeconfig,
+    KubeconfigContext,
+    Namespace,
+    ToKubeconfig,
+    ToKubeconfigContext,
+    Verbosity,
+)
+from mover.cli.saving import Saving, load, save
+from mover.cli.terminal import errors_shown, new_console, new_view, print_all, run, set_up_logging
+
+
+@app.command("backup")
+def backup_command(
+    directory: Annotated[Path, typer.Argument(help="An empty directory, or one that is not there yet.")],
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    namespace: Namespace = None,
+    keep_paused: KeepPaused = False,
+    encrypt_to: EncryptTo = None,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Saves the objects of a namespace to a directory, one file each, with checksums.
+
+    The source is paused for as long as it takes to read it. clusterctl move --from-directory can read the files, too.
+
+    Example: capi-mover backup saved/ -n metal3 --encrypt-to age1…
+    """
+    set_up_logging(verbosity, HiddenWarnings.DEFAULT)
+    console = new_console()
+    with errors_shown():
+        from mover import api
+        from mover.models import MoveOptions
+
+        options = MoveOptions(namespace=namespace or None)
+        saving = Saving(verbosity, keep_paused, tuple(encrypt_to or ()))
+        save(console, api.ClusterRef(kubeconfig, kubeconfig_context), directory, options, saving)
+
+
+@app.command("restore")
+def restore_command(
+    directory: Annotated[Path, typer.Argument(help="A directory made by capi-mover or by clusterctl.")],
+    to_kubeconfig: ToKubeconfig = None,
+    to_kubeconfig_context: ToKubeconfigContext = None,
+    keep_paused: KeepPaused = False,
+    identity: IdentityFile = None,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Creates the objects of a directory on a cluster; what is there already is left as it is.
+
+    A damaged, missing or foreign file is refused by name before anything is created.
+
+    Example: capi-mover restore saved/ --to-kubeconfig=target-kubeconfig.yaml
+    """
+    set_up_logging(verbosity, HiddenWarnings.DEFAULT)
+    console = new_console()
+    with errors_shown():
+        from mover import api
+        from mover.models import MoveOptions
+
+        saving = Saving(verbosity, keep_paused, identity=identity)
+        load(console, api.ClusterRef(to_kubeconfig, to_kubeconfig_context), directory, MoveOptions(), saving)
+
+
+@app.command("release")
+def release_command(
+    directory: Annotated[Path, typer.Argument(help="The directory of the backup.")],
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    identity: IdentityFile = None,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Resumes a source that a backup has left paused: by --keep-paused, or because it was killed.
+
+    Example: capi-mover release saved/ --kubeconfig=source.kubeconfig
+    """
+    set_up_logging(verbosity, HiddenWarnings.DEFAULT)
+    console = new_console()
+    with errors_shown():
+        from mover import api
+
+        with new_view(console, verbosity) as view:
+            source = api.ClusterRef(kubeconfig, kubeconfig_context)
+            count = run(api.release_async(source, directory, view, identity=identity))
+        print_all(console, [f"Resumed; {count} fields are as they were before the backup."])

@@ -1,0 +1,92 @@
+"""`capi-mover status`, `resume` and `rollback`: what becomes of a move that was interrupted."""
+
+from __future__ import annotations
+
+from mover.cli.app import app
+from mover.cli.options import (
+    HiddenWarnings,
+    Kubeconfig,
+    KubeconfigContext,
+    Namespace,
+    Output,
+    OutputFormat,
+    ToKubeconfig,
+    ToKubeconfigContext,
+    Verbosity,
+)
+from mover.cli.terminal import errors_shown, new_console, new_view, print_all, print_json, run, set_up_logging
+
+
+@app.command()
+def status(
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Shows which moves a cluster takes part in, their phase, since when, and the next command.
+
+    Example: capi-mover status --kubeconfig=bootstrap.kubeconfig
+    """
+    console = new_console()
+    with errors_shown():
+        from mover import api
+        from mover.report import status_lines
+
+        records = run(api.status_async(api.ClusterRef(kubeconfig, kubeconfig_context)))
+        if output is OutputFormat.JSON:
+            print_json([record.model_dump(mode="json") for record in records])
+        else:
+            print_all(console, status_lines(records))
+
+
+@app.command()
+def resume(
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    to_kubeconfig: ToKubeconfig = None,
+    to_kubeconfig_context: ToKubeconfigContext = None,
+    namespace: Namespace = None,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Finishes a move that was interrupted, from the record it left in the clusters.
+
+    Example: capi-mover resume --to-kubeconfig=target-kubeconfig.yaml -n metal3
+    """
+    set_up_logging(verbosity, HiddenWarnings.DEFAULT)
+    console = new_console()
+    with errors_shown():
+        from mover import api
+        from mover.report import summary
+
+        source = api.ClusterRef(kubeconfig, kubeconfig_context)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
+        with new_view(console, verbosity) as view:
+            report = run(api.resume_async(source, target, namespace, view))
+        print_all(console, summary(report))
+
+
+@app.command()
+def rollback(
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    to_kubeconfig: ToKubeconfig = None,
+    to_kubeconfig_context: ToKubeconfigContext = None,
+    namespace: Namespace = None,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Undoes a move that was interrupted before it deleted anything.
+
+    The copies leave the target, and the source is exactly as it was. Once originals may be gone, only forward is safe,
+    and this is refused.
+
+    Example: capi-mover rollback --to-kubeconfig=target-kubeconfig.yaml -n metal3
+    """
+    set_up_logging(verbosity, HiddenWarnings.DEFAULT)
+    console = new_console()
+    with errors_shown():
+        from mover import api
+
+        source = api.ClusterRef(kubeconfig, kubeconfig_context)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
+        with new_view(console, verbosity) as view:
+            run(api.rollback_async(source, target, namespace, view))

@@ -1,0 +1,155 @@
+"""`capi-mover move`: its flags are those of `clusterctl move`, so that one can stand in for the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mover.choices import ExistingPolicy, OnFailure, PausedPolicy, RestoreStatus
+from mover.cli.app import app
+from mover.cli.options import (
+    HiddenWarnings,
+    Kubeconfig,
+    KubeconfigContext,
+    Namespace,
+    ToKubeconfig,
+    ToKubeconfigContext,
+    Verbosity,
+)
+from mover.cli.saving import Saving, load, save
+from mover.cli.terminal import errors_shown, fail, new_console, new_view, print_all, run, set_up_logging
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mover.plan import Plan
+
+
+@app.command()
+def move(
+    kubeconfig: Kubeconfig = None,
+    kubeconfig_context: KubeconfigContext = None,
+    to_kubeconfig: ToKubeconfig = None,
+    to_kubeconfig_context: ToKubeconfigContext = None,
+    namespace: Namespace = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be moved, and change nothing.")] = False,
+    to_directory: Annotated[
+        Path | None, typer.Option(help="Save the objects to this directory instead of a cluster.")
+    ] = None,
+    from_directory: Annotated[Path | None, typer.Option(help="Restore objects from this directory.")] = None,
+    paused: Annotated[
+        PausedPolicy, typer.Option(help="Clusters that somebody has paused: refuse, or move them and keep them paused.")
+    ] = PausedPolicy.REFUSE,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take over objects on the target that are equal.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Overwrite objects on the target, as clusterctl does.")
+    ] = False,
+    to_namespace: Annotated[
+        str | None, typer.Option(help="Namespace on the target; every reference is rewritten, or refused by name.")
+    ] = None,
+    keep_provider_ids: Annotated[
+        bool,
+        typer.Option("--keep-provider-ids", help="With --to-namespace: accept that provider IDs keep the old one."),
+    ] = False,
+    strict_labels: Annotated[
+        bool, typer.Option("--strict-labels", help="Go by clusterctl's labels alone; do not know Metal3's kinds.")
+    ] = False,
+    leave_behind: Annotated[
+        bool, typer.Option("--leave-behind", help="Leave objects whose owner does not move, with all below them.")
+    ] = False,
+    restore_status: Annotated[
+        RestoreStatus, typer.Option(help="Whose status is restored on the target.")
+    ] = RestoreStatus.ALL,
+    on_failure: Annotated[
+        OnFailure, typer.Option(help="A move that fails before it deletes anything: undo it, or keep it for a resume.")
+    ] = OnFailure.ROLLBACK,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds after which to give up; 0 for never.")] = 0.0,
+    wait_hosts: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for hosts that are about to change; default: refuse.")
+    ] = 0.0,
+    ignore_stale_block_move: Annotated[
+        bool,
+        typer.Option("--ignore-stale-block-move", help="Do not wait for block-move on hosts without a consumer."),
+    ] = False,
+    pause_timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for controllers to confirm the pause.")
+    ] = 120.0,
+    hide_api_warnings: Annotated[
+        HiddenWarnings, typer.Option(help="API server warnings to hide.")
+    ] = HiddenWarnings.DEFAULT,
+    verbosity: Verbosity = 0,
+) -> None:
+    """Moves Cluster API objects and all their dependencies between management clusters.
+
+    The target must have the same providers installed, at the same or newer versions.
+
+    Example: capi-mover move --to-kubeconfig=target-kubeconfig.yaml -n metal3
+    """
+    _check_exclusive(
+        {"--to-directory": to_directory, "--to-kubeconfig": to_kubeconfig},
+        {"--from-directory": from_directory, "--to-directory": to_directory},
+        {"--from-directory": from_directory, "--kubeconfig": kubeconfig},
+    )
+    if not (to_kubeconfig or to_kubeconfig_context or to_directory or from_directory or dry_run):
+        fail("Please specify a target cluster using the --to-kubeconfig flag, or use --dry-run", exit_code=2)
+    set_up_logging(verbosity, hide_api_warnings)
+    console = new_console()
+    with errors_shown():
+        from mover import api
+        from mover.models import MoveOptions
+        from mover.report import summary
+
+        source = api.ClusterRef(kubeconfig, kubeconfig_context)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
+        options = MoveOptions(
+            namespace=namespace or None,
+            paused=paused,
+            existing=_existing_policy(adopt=adopt, overwrite=overwrite),
+            to_namespace=to_namespace,
+            keep_provider_ids=keep_provider_ids,
+            strict_labels=strict_labels,
+            leave_behind=leave_behind,
+            restore_status=restore_status,
+            on_failure=on_failure,
+            timeout_s=timeout,
+            wait_hosts_s=wait_hosts,
+            ignore_stale_block_move=ignore_stale_block_move,
+            pause_timeout_s=pause_timeout,
+        )
+        if to_directory:
+            save(console, source, to_directory, options, Saving(verbosity=verbosity))
+        elif from_directory:
+            load(console, target, from_directory, options, Saving(verbosity=verbosity))
+        elif dry_run:
+            _show_plan(console, run(api.plan_async(source, options)))
+        else:
+            with new_view(console, verbosity) as view:
+                report = run(api.move_async(source, target, options, view))
+            print_all(console, summary(report))
+
+
+def _existing_policy(*, adopt: bool, overwrite: bool) -> ExistingPolicy:
+    if adopt and overwrite:
+        fail("Please specify only one of --adopt and --overwrite", exit_code=2)
+    if overwrite:
+        return ExistingPolicy.OVERWRITE
+    return ExistingPolicy.ADOPT if adopt else ExistingPolicy.REFUSE
+
+
+def _check_exclusive(*groups: dict[str, object]) -> None:
+    for group in groups:
+        given = [name for name, value in group.items() if value is not None]
+        if len(given) > 1:
+            fail(f"Please specify only one of {' and '.join(given)}", exit_code=2)
+
+
+def _show_plan(console: Console, plan: Plan) -> None:
+    from graph.render import tree
+
+    selection = plan.selection
+    console.print("This is a dry run: nothing is changed on any cluster.", highlight=False)
+    console.print(tree(selection), highlight=False, markup=False, soft_wrap=True)
+    counts = f"{len(selection.moved)} objects would move, {len(selection.kept)} would be copied and kept"
+    console.print(f"\n{counts}, {len(selection.left)} stay.", highlight=False)

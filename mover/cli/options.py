@@ -1,0 +1,64 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class HiddenWarnings(StrEnum):
+    """Which warnings of the API servers are not shown."""
+
+    DEFAULT = "default"
+    ALL = "all"
+    NONE = "none"
+
+
+class OutputFormat(StrEnum):
+    """How a command prints what it has found."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+_SOURCE = "Source"
+_TARGET = "Target"
+
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option(
+        help="Kubeconfig of the source management cluster; default $KUBECONFIG, then ~/.kube/config.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+KubeconfigContext = Annotated[
+    str | None, typer.Option(help="Context in the source's kubeconfig.", rich_help_panel=_SOURCE)
+]
+ToKubeconfig = Annotated[
+    Path | None, typer.Option(help="Kubeconfig of the target management cluster.", rich_help_panel=_TARGET)
+]
+ToKubeconfigContext = Annotated[
+    str | None, typer.Option(help="Context in the target's kubeconfig.", rich_help_panel=_TARGET)
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Namespace to move; default: that of the source's context.",
+        # `-n=ns` is what clusterctl takes as well.
+        callback=lambda value: value.removeprefix("=") if value else value,
+    ),
+]
+Verbosity = Annotated[
+    int, typer.Option("-v", "--v", min=0, help="How much to tell: 1 each object, 3 retries, 5 everything.")
+]
+Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print it.")]
+EncryptTo = Annotated[
+    list[str] | None, typer.Option(help="Encrypt the files to this age recipient (age1…); may be repeated.")
+]
+IdentityFile = Annotated[Path | None, typer.Option("--identity", help="File with the age identity to decrypt with.")]
+KeepPaused = Annotated[bool, typer.Option("--keep-paused", help="Leave what was paused so, for a hand-over.")]
