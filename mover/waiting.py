@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import Callable, Sequence
+
+from tenacity import AsyncRetrying, retry_if_result
+from tenacity.wait import wait_random_exponential
 
 from graph.resource import Object, ObjectKey, ResourceType
 from mover.concurrency import all_of
 from mover.errors import ExpiredError, PauseTimeoutError, TransientError
 from mover.events import Listener, Waiting
 from mover.kube import Cluster
+
+_FIRST_REOPENING_S = 0.1
+_LONGEST_REOPENING_S = 5.0
 
 Why = Callable[[Object], str | None]
 """Returns why an object is waited for, None if it is not."""
@@ -50,15 +57,23 @@ class _Watch:
         self._uids = uids
 
     async def until_settled(self, why: Why, board: _Board, timeout_s: float) -> None:
-        """Returns when no object is waited for; a watch that breaks off is begun again from a new list."""
-        while True:
-            page = await self._cluster.list(*self._space)
-            pending = {obj.uid for obj in page.objects if obj.uid in self._uids and board.put(obj, why(obj))}
-            try:
-                if not pending or await self._follow(page.resource_version, pending, (why, board), timeout_s):
-                    return
-            except (ExpiredError, TransientError):
-                continue
+        """Returns when no object is waited for; a watch that breaks off is begun again, after a while."""
+        retrying = AsyncRetrying(
+            retry=retry_if_result(operator.not_),
+            wait=wait_random_exponential(_FIRST_REOPENING_S, _LONGEST_REOPENING_S),
+        )
+        await retrying(self._settled_in_one_go, why, board, timeout_s)
+
+    async def _settled_in_one_go(self, why: Why, board: _Board, timeout_s: float) -> bool:
+        """Returns True when no object is waited for, False when the watch has ended before that."""
+        page = await self._cluster.list(*self._space)
+        pending = {obj.uid for obj in page.objects if obj.uid in self._uids and board.put(obj, why(obj))}
+        if not pending:
+            return True
+        try:
+            return await self._follow(page.resource_version, pending, (why, board), timeout_s)
+        except (ExpiredError, TransientError):
+            return False
 
     async def _follow(self, version: str, pending: set[str], judge: tuple[Why, _Board], timeout_s: float) -> bool:
         """Returns True when nothing is pending any more, False when the server has ended the watch."""

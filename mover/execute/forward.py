@@ -31,7 +31,7 @@ from mover.models import Phase
 from mover.pause import Pause, united
 from mover.plan import Plan, make_plan
 from mover.record import PauseEntry, digest_of
-from mover.verify import compare_copies, read_objects, source_drift
+from mover.verify import Made, compare_copies, read_objects, source_drift
 
 _SETTLING_ROUNDS = 5
 
@@ -224,13 +224,28 @@ class Forward:
                 "finalizers already",
                 "Find out what deleted the copy; create it anew from the original by hand, then go on",
             )
+        there = frozenset(copier.new_uids)
         await copier.copy_all(self._clock.counter(Phase.CREATING, "created"))
+        await self._require_equal(Made(frozenset(copier.created) - there, copier.new_uids))
         copies = {obj.key: obj for obj in await read_objects(self._target, self._plan.images())}
         for obj in self._plan.selection.moved:
             image = self._plan.image(obj)
             if not is_stripped(obj) and content(image) != content(copies[image.key]):
                 await copier.renew(obj, with_status=False)
         return copier
+
+    async def _require_equal(self, made: Made) -> None:
+        """Reads copies that were made after the commit back, before anything more is deleted."""
+        if not made.created:
+            return
+        found = await compare_copies(self._target, self._plan, made, self._options.restore_status)
+        if found:
+            shown = "\n".join(f"  - {difference}" for group in found.values() for difference in group)
+            raise BlockedError(
+                f"Copies that somebody had deleted on the {self._target.name} cluster were made anew and differ:\n"
+                f"{shown}\nNothing more was deleted",
+                "Find out what changes them there, then go on with: capi-mover resume",
+            )
 
     async def _delete(self, copier: Copier) -> None:
         order = self._plan.deletion

@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,21 @@ class LeaseHeldError(StoppedError):
 
 
 class LeaseLostError(StoppedError):
-    """The lease could not be renewed in time, or somebody else has taken it."""
+    """The lease could not be renewed in time, or somebody else has taken it.
 
-    def __init__(self, cluster: str, detail: str) -> None:
+    Attributes:
+        cluster: The cluster that the lease is on.
+        unreachable: Whether the cluster could not be reached; else the lease is somebody else's now.
+    """
+
+    def __init__(self, cluster: str, cause: ApiError | TimeoutError) -> None:
+        detail = str(cause) or f"no answer for {DURATION_S:g} s"
         super().__init__(
             f"The lease on the {cluster} cluster was lost ({detail}); nothing more was changed",
             "Go on with: capi-mover resume",
         )
+        self.cluster = cluster
+        self.unreachable = isinstance(cause, (TransientError, TimeoutError))
 
 
 def this_holder() -> str:
@@ -81,8 +90,19 @@ def _started(pid: int) -> str:
     return "" if fields[0] == "Z" else fields[19]
 
 
+@dataclass(slots=True)
+class Claim:
+    """A lease that is held. A task that is cancelled looks here whether that is why.
+
+    Attributes:
+        lost: Why it is not held any more, None as long as it is.
+    """
+
+    lost: LeaseLostError | None = None
+
+
 @asynccontextmanager
-async def held(cluster: Cluster, scope: str) -> AsyncIterator[None]:
+async def held(cluster: Cluster, scope: str) -> AsyncIterator[Claim]:
     """Holds the lease on a move while the body runs; the body is cancelled if the lease is lost.
 
     Raises:
@@ -92,38 +112,30 @@ async def held(cluster: Cluster, scope: str) -> AsyncIterator[None]:
     lease = _Lease(cluster, scope)
     await lease.take()
     body = asyncio.current_task()
-    lost: list[LeaseLostError] = []
+    claim = Claim()
 
     async def renew() -> None:
         try:
             await lease.keep()
-        except ApiError as error:
-            lost.append(LeaseLostError(cluster.name, str(error)))
+        except (ApiError, TimeoutError) as error:
+            claim.lost = LeaseLostError(cluster.name, error)
             if body is not None:
-                body.cancel(_LOST)
+                body.cancel()
 
     renewal = asyncio.create_task(renew())
     try:
-        yield
-    except asyncio.CancelledError as error:
-        if not lost or not is_lost(error):
+        yield claim
+    except asyncio.CancelledError:
+        if claim.lost is None:
             raise
-        if body is not None:
-            body.uncancel()
-        raise lost[0] from None
+        raise claim.lost from None
     finally:
         renewal.cancel()
         await asyncio.gather(renewal, return_exceptions=True)
-        if not lost:
+        if claim.lost is None:
             await lease.release()
-
-
-_LOST = "the lease was lost"
-
-
-def is_lost(error: asyncio.CancelledError) -> bool:
-    """Returns whether a task is cancelled because its lease was lost, not because somebody stops the program."""
-    return _LOST in error.args
+        elif body is not None:
+            body.uncancel()
 
 
 class _Lease:
@@ -136,7 +148,7 @@ class _Lease:
         self._key = ObjectKey(LEASES.group, LEASES.kind, NAMESPACE, name_of(scope))
         self._uid = ""
         self._version = ""
-        self._sent = ""
+        self._sent: list[str] = []
 
     async def take(self) -> None:
         """Takes the lease.
@@ -159,13 +171,16 @@ class _Lease:
 
         Raises:
             ApiError: Somebody else has it, renewing it is refused, or no renewal came through before its end.
+            TimeoutError: No renewal was answered before its end.
         """
         loop = asyncio.get_running_loop()
         renewed = loop.time()
         while True:
             await asyncio.sleep(_RENEW_EVERY_S)
             try:
-                await self._renew()
+                # A server that swallows requests must not let the lease end unnoticed.
+                async with asyncio.timeout_at(renewed + DURATION_S):
+                    await self._renew()
                 renewed = loop.time()
             except TransientError:
                 if loop.time() - renewed > DURATION_S:
@@ -174,6 +189,7 @@ class _Lease:
     async def _renew(self) -> None:
         try:
             self._noted(await self._cluster.replace(LEASES, self._body(self._identity()), manager=MANAGER))
+            del self._sent[:-1]
         except ConflictError:
             found = await self._found()
             if found is None or not self._is_as_sent(found.body()["spec"]):
@@ -210,8 +226,8 @@ class _Lease:
         return True
 
     def _is_as_sent(self, spec: Mapping[str, Any]) -> bool:
-        """Returns whether a lease is what we wrote last: the answer to that was lost on its way."""
-        return (spec.get("holderIdentity"), spec.get("renewTime")) == (self._holder, self._sent)
+        """Returns whether a lease is what we wrote since the last answer: that to it was lost on its way."""
+        return spec.get("holderIdentity") == self._holder and spec.get("renewTime") in self._sent
 
     def _identity(self) -> dict[str, str]:
         return {"uid": self._uid, "resourceVersion": self._version}
@@ -220,11 +236,11 @@ class _Lease:
         self._uid, self._version = written.uid, written.resource_version
 
     def _body(self, identity: Mapping[str, str]) -> dict[str, Any]:
-        self._sent = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        self._sent.append(datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"))
         spec = {
             "holderIdentity": self._holder,
             "leaseDurationSeconds": int(DURATION_S),
-            "renewTime": self._sent,
+            "renewTime": self._sent[-1],
         }
         metadata = {"namespace": NAMESPACE, "name": self._key.name, **identity}
         return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}

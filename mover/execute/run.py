@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -16,13 +17,15 @@ from mover.errors import ApiError, MoverError, StoppedError, TransientError, Usa
 from mover.events import Listener, Noted
 from mover.execute.forward import Forward, Outcome
 from mover.execute.journal import Journal, find, read_record
-from mover.execute.lease import LeaseLostError, held, is_lost, this_holder
+from mover.execute.lease import Claim, held, this_holder
 from mover.execute.rollback import roll_back
 from mover.kube import Cluster
 from mover.models import MoveOptions, Phase
 from mover.plan import Mutator, Plan, Rules, make_plan
 from mover.preflight import Findings
 from mover.record import Identity, Record
+
+log = logging.getLogger("capi-mover.execute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,22 @@ class Clusters:
 
     source: Cluster
     target: Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The leases of a move on both clusters."""
+
+    source: Claim
+    target: Claim
+
+    @property
+    def are_anothers(self) -> bool:
+        """Returns whether somebody else may have taken the move over.
+
+        As long as the source's lease is ours nobody has: a target that is only out of reach changes nothing.
+        """
+        return self.source.lost is not None or (self.target.lost is not None and not self.target.lost.unreachable)
 
 
 class RolledBackError(StoppedError):
@@ -62,7 +81,7 @@ async def start(clusters: Clusters, findings: Findings, options: MoveOptions, li
         InterruptedMoveError: It failed and can be resumed.
     """
     scope = findings.plan.inventory.namespace
-    async with _claimed(clusters, scope):
+    async with _claimed(clusters, scope) as claims:
         found = await find(clusters.source, clusters.target, scope)
         if found.newest is not None:
             raise StoppedError(
@@ -70,7 +89,7 @@ async def start(clusters: Clusters, findings: Findings, options: MoveOptions, li
             )
         journal = Journal(await _new_record(clusters, findings, options), (clusters.source, clusters.target))
         await _begin(journal)
-        return await _run(clusters, journal, findings.plan, listener)
+        return await _run(clusters, claims, journal, findings.plan, listener)
 
 
 async def _begin(journal: Journal) -> None:
@@ -90,14 +109,14 @@ async def go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator],
         StoppedError: The record is of a move between other clusters, or a rollback of it has begun.
     """
     await _require_same_clusters(clusters, record)
-    async with _claimed(clusters, record.scope):
+    async with _claimed(clusters, record.scope) as claims:
         record = await _read_again(clusters, record)
         if record.is_rolling_back:
             raise StoppedError(f"A rollback of the move {record.id} has begun", "Finish it with: capi-mover rollback")
         journal = Journal(record, (clusters.source, clusters.target))
         await journal.advance(record.phase, holder=this_holder())
         plan = await _plan_of(clusters.source, record, mutators)
-        return await _run(clusters, journal, plan, listener)
+        return await _run(clusters, claims, journal, plan, listener)
 
 
 async def _read_again(clusters: Clusters, record: Record) -> Record:
@@ -139,20 +158,22 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
         await roll_back(clusters.source, clusters.target, journal, plan, listener)
 
 
-async def _run(clusters: Clusters, journal: Journal, plan: Plan, listener: Listener) -> Outcome:
+async def _run(clusters: Clusters, claims: Claims, journal: Journal, plan: Plan, listener: Listener) -> Outcome:
     timeout_s = journal.record.options.timeout_s
     try:
         async with asyncio.timeout(timeout_s or None):
             return await Forward(clusters.source, clusters.target, journal, plan, listener).run()
-    except LeaseLostError:
-        raise
-    except (MoverError, TimeoutError, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError):
-            if is_lost(error):
-                raise
-            _accept_cancellation()
+    except asyncio.CancelledError as error:
+        if claims.are_anothers:
+            raise
+        _accept_cancellation()
+        await _give_up(clusters, journal, plan, listener, claims.target.lost or error)
+    except (MoverError, TimeoutError) as error:
         await _give_up(clusters, journal, plan, listener, error)
-        raise AssertionError("unreachable: giving up raises") from error
+    except Exception as error:
+        log.exception("The move met an error that capi-mover does not know; a mutator may have raised it")
+        await _give_up(clusters, journal, plan, listener, error)
+    raise AssertionError("unreachable: giving up raises")
 
 
 def _accept_cancellation() -> None:
@@ -192,13 +213,13 @@ def _describe(error: BaseException) -> str:
         return "Stopped by a signal"
     if isinstance(error, TimeoutError):
         return "The time limit (--timeout) is over"
-    return str(error)
+    return str(error) if isinstance(error, MoverError) else f"{type(error).__name__}: {error}"
 
 
 @asynccontextmanager
-async def _claimed(clusters: Clusters, scope: str) -> AsyncIterator[None]:
-    async with held(clusters.source, scope), held(clusters.target, scope):
-        yield
+async def _claimed(clusters: Clusters, scope: str) -> AsyncIterator[Claims]:
+    async with held(clusters.source, scope) as source, held(clusters.target, scope) as target:
+        yield Claims(source, target)
 
 
 async def _new_record(clusters: Clusters, findings: Findings, options: MoveOptions) -> Record:

@@ -146,6 +146,7 @@ class Cluster:
             _write_params(manager, dry_run=dry_run),
             orjson.dumps(body),
             accept=transport.METADATA_ONLY,
+            created=body["metadata"]["name"],
         )
         return _written(await self._json(request))
 

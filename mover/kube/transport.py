@@ -71,6 +71,13 @@ class Request:
     body: bytes | None = None
     content_type: str = JSON
     accept: str = JSON
+    created: str = ""
+    """Name of the object that a POST creates: its path does not have it."""
+
+    @property
+    def subject(self) -> str:
+        """Returns the path of what the request is about."""
+        return f"{self.path}/{self.created}" if self.created else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,15 @@ class Transport:
             ApiError: The watch could not be opened or broke off; it is for the caller to go on from where it was.
         """
         session = await self._current_session()
+        try:
+            async for line in self._stream_once(session, request, idle_s):
+                yield line
+        except errors.UnauthorizedError:
+            # It was refused before its first line, so nothing comes twice.
+            async for line in self._stream_once(await self._renew_session(session), request, idle_s):
+                yield line
+
+    async def _stream_once(self, session: Session, request: Request, idle_s: float) -> AsyncIterator[bytes]:
         call = errors.Call(self._cluster, "WATCH", request.path)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._policy.connect_timeout_s, sock_read=idle_s)
         self.calls["WATCH"] += 1
@@ -160,7 +176,7 @@ class Transport:
                 return await self._send_once(await self._renew_session(session), request)
 
     async def _send_once(self, session: Session, request: Request) -> bytes:
-        call = errors.Call(self._cluster, request.method, request.path)
+        call = errors.Call(self._cluster, request.method, request.subject)
         timeout = aiohttp.ClientTimeout(
             total=self._policy.request_timeout_s, sock_connect=self._policy.connect_timeout_s
         )

@@ -12,7 +12,6 @@ from mover.execute import lease
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.kube.transport import Request, RetryPolicy
 from mover.models import Phase
-from tests.faults import gaps
 from tests.faults import wire as wires
 from tests.faults.conftest import excuse
 from tests.faults.scene import Scene, at
@@ -106,7 +105,6 @@ async def test_a_write_after_the_commit_that_is_never_answered_is_gone_on_with(
     await scene.assert_moved()
 
 
-@gaps.expected("the error of a POST without an answer has the path of the collection only")
 async def test_the_error_of_a_create_without_an_answer_names_the_object(
     scene: Scene, wire: Wire, impatient: RetryPolicy
 ) -> None:

@@ -126,7 +126,7 @@ class Wire:
             if fault.left and fault.matches(cluster, request):
                 fault.left -= 1
                 self.injected += 1
-                return await fault.act(Call(cluster, request.method, request.path), send)
+                return await fault.act(Call(cluster, request.method, request.subject), send)
         return await send()
 
 

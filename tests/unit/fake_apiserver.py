@@ -102,7 +102,7 @@ class DirectLink(Transport):
         response = await self._fake.handle(cast("web.Request", sent))
         if is_last:
             raise Killed
-        call = Call(self._fake.name, request.method, request.path)
+        call = Call(self._fake.name, request.method, request.subject)
         if sent.is_broken_off:
             raise ConnectionFailedError(call, "reset")
         assert isinstance(response, web.Response)

@@ -331,6 +331,26 @@ async def test_a_copy_that_is_gone_when_deleting_goes_on_is_made_again(obj: Obje
     assert not stage.source.has(obj)
 
 
+async def test_a_copy_that_is_made_again_and_comes_out_different_stops_the_deleting() -> None:
+    stage = Stage()
+    refuse(stage.source, "DELETE", "/secrets/c-ca")
+    with pytest.raises(InterruptedMoveError):
+        await stage.move()
+    stage.source.before = lambda _: None
+    path = next(path for path in stage.target.bodies if path.endswith("/secrets/c-ca"))
+    del stage.target.bodies[path]
+
+    def meddle(request: web.Request) -> Reply | None:
+        if request.method == "GET" and path in stage.target.bodies:
+            stage.target.bodies[path]["data"] = {"tls.key": "b3RoZXI="}
+        return None
+
+    stage.target.before = meddle
+    with pytest.raises(InterruptedMoveError, match=r"were made anew and differ(?s:.*)Secret ns/c-ca"):
+        await stage.go_on()
+    assert stage.source.has(CA)
+
+
 async def test_a_stripped_original_whose_copy_is_gone_is_not_copied_from() -> None:
     stage = Stage()
     refuse(stage.source, "DELETE", "/machines/m")

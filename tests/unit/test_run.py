@@ -11,17 +11,18 @@ from aiohttp import web
 from graph import rules
 from mover.choices import OnFailure
 from mover.errors import ApiError, ForbiddenError, StoppedError, UsageError
-from mover.events import Noted
+from mover.events import Noted, ObjectDone
 from mover.execute import lease
 from mover.execute.journal import write_record
 from mover.execute.lease import LEASES, LeaseHeldError, LeaseLostError
 from mover.execute.run import InterruptedMoveError, RolledBackError, start
 from mover.models import Phase
+from mover.pause import is_paused
 from mover.record import encode
 from tests.unit.fake_apiserver import Fuse, Killed
 from tests.unit.graph_builders import NAMESPACE
 from tests.unit.mover_builders import CLUSTER, HOST, MACHINE, Stage, make, managers, meanwhile, refuse
-from tests.unit.scripted_server import Reply, failure
+from tests.unit.scripted_server import Reply, failure, reset
 from tests.unit.test_record import record
 
 LEASE = make(LEASES, "capi-mover.ns", namespace="default")
@@ -182,18 +183,51 @@ async def test_a_second_signal_ends_the_rollback_and_it_can_be_finished() -> Non
     assert stage.everything() == before
 
 
-async def test_a_fault_of_our_own_is_not_hidden_and_the_move_can_be_finished() -> None:
+async def test_an_error_that_nobody_knows_is_told_whole_and_the_move_is_undone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     stage = Stage()
+    before = stage.everything()
 
     def fail(event: object) -> None:
-        if stage.target.has(MACHINE):
-            raise ZeroDivisionError
+        if isinstance(event, ObjectDone) and event.phase is Phase.CREATING:
+            raise ZeroDivisionError("of a mutator")
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(RolledBackError, match="ZeroDivisionError: of a mutator") as caught:
         await start(stage.clusters(), await stage.findings(), stage.options, fail)
-    await stage.go_on()
-    assert stage.target.has(MACHINE)
-    assert not stage.source.has(MACHINE)
+    assert isinstance(caught.value.cause, ZeroDivisionError)
+    assert "Traceback" in caplog.text
+    assert stage.everything() == before
+
+
+@pytest.mark.parametrize("committed", [False, True])
+async def test_a_target_that_swallows_requests_costs_its_lease_and_the_source_is_resumed(
+    monkeypatch: pytest.MonkeyPatch, *, committed: bool
+) -> None:
+    monkeypatch.setattr(lease, "_RENEW_EVERY_S", 0.01)
+    monkeypatch.setattr(lease, "DURATION_S", 0.1)
+    stage = Stage()
+
+    async def no_answer(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.3)
+        return await reset(request)
+
+    def swallow(request: web.Request) -> Reply | None:
+        ready = not stage.source.has(MACHINE) if committed else stage.target.has(MACHINE)
+        return no_answer if ready else None
+
+    stage.target.before = swallow
+    with pytest.raises(InterruptedMoveError, match="The lease on the target cluster was lost") as caught:
+        await stage.move()
+    assert ("can only be completed" in str(caught.value)) is committed
+    assert ("could not be rolled back" in str(caught.value)) is not committed
+    if not committed:
+        assert is_paused(stage.source.now(CLUSTER)) is False
+    stage.target.before = lambda _: None
+    stage.drop_leases()
+    await (stage.go_on() if committed else stage.undo())
+    assert stage.source.has(MACHINE) is not committed
+    assert stage.target.has(MACHINE) is committed
 
 
 @pytest.mark.parametrize("phase", ["creating", "verifying", "deleting"])
