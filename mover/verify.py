@@ -11,6 +11,7 @@ from typing import Any
 
 from graph import rules
 from graph.resource import Object, ResourceType
+from mover.allocations import compare_allocations
 from mover.choices import RestoreStatus
 from mover.concurrency import all_of
 from mover.diff import differences, names_of, normalised
@@ -82,6 +83,8 @@ async def compare_copies(
             have["metadata"]["managers"] = {}
         if different := differences(obj.key, want, have):
             found[obj.uid] = different
+    for uid, difference in compare_allocations((images[uid] for uid in made.created), copies).items():
+        found.setdefault(uid, []).append(difference)
     return found
 
 
