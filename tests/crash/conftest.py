@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -15,10 +14,9 @@ from tests.crash import world
 from tests.crash.driver import Command
 from tests.crash.drivers import Drivers
 from tests.crash.world import State, World
-from tests.integration.conftest import Pair
-from tests.testbed.client import AdminClient
-from tests.testbed.kind import ManagementCluster
-from tests.testbed.management import start_management_pair
+from tests.testbed.pair import Pair, pair, planes
+
+__all__ = ["pair", "planes"]
 
 
 @dataclass
@@ -59,22 +57,6 @@ _TALLY = Tally()
 @pytest.fixture(scope="session")
 def tally() -> Tally:
     return _TALLY
-
-
-# Of the package, not of the session: their memory is free again for the tests that follow.
-@pytest.fixture(scope="package")
-def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ManagementCluster, ManagementCluster]]:
-    source, target = start_management_pair(("source", "target"), tmp_path_factory.mktemp("planes"))
-    yield source, target
-    source.stop()
-    target.stop()
-
-
-@pytest_asyncio.fixture(scope="package", loop_scope="session")
-async def pair(planes: tuple[ManagementCluster, ManagementCluster]) -> AsyncIterator[Pair]:
-    async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(AdminClient(plane.kubeconfig)) for plane in planes]
-        yield Pair(*planes, *clients)
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")

@@ -18,9 +18,9 @@ from tests.crash.driver import Command, KillPoint, When, options
 from tests.crash.drivers import SLOTS, Drivers
 from tests.crash.points import Batch
 from tests.crash.world import World
-from tests.integration.conftest import Pair
 from tests.testbed.client import AdminClient
 from tests.testbed.collector import wait_for_collector
+from tests.testbed.pair import Pair
 from tests.testbed.witness import Expectations, Witness
 
 Work = Callable[[World, KillPoint], Awaitable[None]]

@@ -16,9 +16,9 @@ from mover.diff import names_of, normalised
 from mover.models import MANAGER
 from mover.record import NAMESPACE as RECORDS
 from mover.record import name_of
-from tests.integration.conftest import Pair
 from tests.testbed.client import AdminClient, AdminError
 from tests.testbed.fleet import Fleet, FleetSpec, build
+from tests.testbed.pair import Pair
 from tests.testbed.witness import collection_path, key_of, read, watched_types
 
 Objects = Mapping[ObjectKey, Object]

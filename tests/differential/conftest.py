@@ -52,7 +52,7 @@ def tally() -> Tally:
     return _TALLY
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ManagementCluster, ...]]:
     with ExitStack() as stack:
         found: list[ManagementCluster] = []
@@ -64,7 +64,7 @@ def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Managemen
         yield tuple(found)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def arena(
     planes: tuple[ManagementCluster, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Arena]:

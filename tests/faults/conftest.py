@@ -14,10 +14,11 @@ from mover.kube.transport import RetryPolicy
 from tests.faults import wire as wires
 from tests.faults.ledger import LEDGER
 from tests.faults.scene import Scene, make_scene
-from tests.integration.conftest import Pair, namespace, pair, planes
+from tests.integration.conftest import namespace
 from tests.testbed.client import AdminClient
 from tests.testbed.kind import ManagementCluster
 from tests.testbed.management import start_management_pair
+from tests.testbed.pair import Pair, pair, planes
 from tests.testbed.toxiproxy import Toxiproxy
 from tests.testbed.witness import Expectations, Rule, Violation, Witness
 
@@ -77,7 +78,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> RetryPolicy:
     return IMPATIENT
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def witness(pair: Pair) -> AsyncIterator[Witness]:
     """Watches the calm pair from the first fault to the last."""
     async with AsyncExitStack() as stack:
@@ -112,7 +113,7 @@ async def _assert_nothing_lost(scene: Scene) -> None:
     assert not lost, f"lost: {', '.join(map(str, sorted(lost)))}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fragile_planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ManagementCluster, ManagementCluster]]:
     """Two clusters of whom a test may stop and restart what it likes."""
     source, target = start_management_pair(("old", "new"), tmp_path_factory.mktemp("fragile"))
@@ -121,7 +122,7 @@ def fragile_planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[M
     target.stop()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def fragile_pair(fragile_planes: tuple[ManagementCluster, ManagementCluster]) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(AdminClient(plane.kubeconfig)) for plane in fragile_planes]
@@ -138,7 +139,7 @@ async def fragile(fragile_pair: Pair, namespace: str, wire: wires.Wire) -> Async
     await _assert_nothing_lost(made)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def toxiproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toxiproxy]:
     with Toxiproxy(tmp_path_factory.mktemp("toxiproxy")) as running:
         yield running

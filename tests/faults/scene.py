@@ -19,9 +19,9 @@ from mover.events import Event, Listener, ObjectDone, PhaseStarted, ignore
 from mover.models import MANAGER, MoveOptions, MoveReport, Phase
 from mover.record import Record, name_of
 from tests.faults.ledger import LEDGER
-from tests.integration.conftest import Pair
 from tests.testbed.client import AdminClient, AdminError
 from tests.testbed.fleet import Fleet, FleetSpec, build
+from tests.testbed.pair import Pair
 from tests.testbed.witness import collection_path, watched_types
 
 T = TypeVar("T")

@@ -28,11 +28,11 @@ from mover.execute.restore import RestoreResult, restore
 from mover.kube import connect
 from mover.models import MANAGER, MoveOptions, Phase
 from mover.plan import make_plan
-from tests.integration.conftest import Pair
 from tests.testbed import gobuild
 from tests.testbed.fleet import Fleet, FleetSpec, build
 from tests.testbed.gobuild import Tool
 from tests.testbed.kind import ManagementCluster
+from tests.testbed.pair import Pair
 from tests.testbed.versions import Versions
 
 Objects = Mapping[ObjectKey, Object]

@@ -24,7 +24,6 @@ from mover.events import Event, PhaseStarted
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.models import MANAGER, MoveOptions, Phase
 from tests.differential.tools import Job, run_clusterctl
-from tests.integration.conftest import Pair
 from tests.testbed import inspect
 from tests.testbed.client import AdminClient, AdminError
 from tests.testbed.doubles import Action, Controllers
@@ -32,6 +31,7 @@ from tests.testbed.doubles.bmo import DETACHED_ANNOTATION
 from tests.testbed.doubles.capm3 import WAITING
 from tests.testbed.fleet import Fleet, FleetSpec, build
 from tests.testbed.fleet.content import IMAGE_URL, image
+from tests.testbed.pair import Pair
 from tests.testbed.pause_reporter import PauseReporter
 from tests.testbed.witness import events
 

@@ -17,10 +17,10 @@ from mover.diff import differences, names_of, normalised
 from mover.errors import PauseTimeoutError, RefusedError, UsageError
 from mover.execute.run import RolledBackError
 from mover.models import MANAGER, MoveOptions, Phase
-from tests.integration.conftest import Pair
 from tests.testbed.client import AdminClient
 from tests.testbed.collector import wait_for_collector
 from tests.testbed.fleet import Fleet, FleetSpec, build
+from tests.testbed.pair import Pair
 from tests.testbed.pause_reporter import PauseReporter
 from tests.testbed.witness import Witness
 

@@ -13,8 +13,8 @@ from mover.choices import ExistingPolicy, PausedPolicy
 from mover.errors import RefusedError
 from mover.models import MoveOptions
 from mover.pause import is_paused
-from tests.integration.conftest import Pair
 from tests.testbed.fleet import Fleet, FleetSpec, build
+from tests.testbed.pair import Pair
 from tests.testbed.providers import ensure_namespace
 
 SMALL: dict[str, Any] = {"workers": 0, "control_planes": 1, "spare_hosts": 1, "paused_conditions": False}

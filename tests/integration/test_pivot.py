@@ -24,9 +24,9 @@ from mover.pivot.memory import NAME as MEMORY
 from mover.pivot.models import Outcome, PivotOptions, PivotReport
 from mover.pivot.run import pivot
 from mover.pivot.workloads import DEPLOYMENTS, REPLICAS_ANNOTATION, stop
-from tests.integration.conftest import Pair
 from tests.testbed.client import AdminClient, AdminError
 from tests.testbed.fleet import Fleet, FleetSpec, build
+from tests.testbed.pair import Pair
 from tests.testbed.providers import default_providers, ensure_namespace
 
 ALL_DEPLOYMENTS = "/apis/apps/v1/deployments"
