@@ -130,8 +130,10 @@ def test_children_die_with_a_parent_that_was_killed(tmp_path: Path) -> None:
 
 
 def test_children_are_stopped_when_the_program_is_interrupted(tmp_path: Path) -> None:
+    # A program that a shell has put into the background is born deaf to Ctrl-C.
     program = (
-        "import time; from pathlib import Path; from tests.testbed.processes import Child\n"
+        "import signal, time; from pathlib import Path; from tests.testbed.processes import Child\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"child = Child(['sleep', '60'], Path({str(tmp_path / 'log')!r}))\n"
         "print(child.pid, flush=True); time.sleep(60)"
     )
