@@ -56,8 +56,8 @@ demo: venv ## Move a Metal3 cluster between two real control planes (KEEP=1 leav
 	@$(BIN)/python -m tests.testbed.demo
 
 .PHONY: test
-test: testbed ## All tests but the long ones (compare, crash, faults)
-	@$(BIN)/pytest tests/unit tests/property tests/integration tests/differential
+test: testbed ## All tests; of the long ones a spread
+	@$(BIN)/pytest tests/unit tests/property tests/integration tests/differential tests/crash tests/faults
 
 .PHONY: compare
 compare: testbed ## Compare with the real clusterctl at length (CAPI=v1.13.6 KUBERNETES=v1.34.4 for other versions)
@@ -70,6 +70,14 @@ crash: testbed ## Kill a move before and after every single write
 .PHONY: faults
 faults: testbed ## All faults, the slow ones too
 	@FAULTS=all $(BIN)/pytest tests/faults
+
+.PHONY: hosts
+hosts: testbed ## Move hosts there and back fifty times with Metal3's controllers running
+	@METAL3_MOVES=50 $(BIN)/pytest tests/integration/test_metal3.py
+
+.PHONY: bench
+bench: venv ## Measure; see benchmarks/
+	@$(BIN)/python -m benchmarks.graph_only
 
 .PHONY: clean
 clean: ## Remove what was made in this folder; the cache stays
