@@ -57,14 +57,22 @@ class Forward:
     """Carries a move forward from the phase that its journal says."""
 
     def __init__(self, source: Cluster, target: Cluster, journal: Journal, plan: Plan, listener: Listener) -> None:
-        """`plan` was made from what is on the source now."""
+        """`plan` was made from what is on the source now; it is made again when the source has been paused."""
         self._source = source
         self._target = target
         self._journal = journal
-        self._plan = plan
+        self.plan = plan
         self._options = journal.record.options
         self._listener = listener
         self._clock = Clock(listener)
+        self._copier: Copier | None = None
+
+    @property
+    def made(self) -> frozenset[str]:
+        """Returns the UIDs on the target of the copies that the move has made, as far as this run knows them."""
+        if self._copier is None:
+            return frozenset()
+        return frozenset(self._copier.new_uids[uid] for uid in self._copier.created)
 
     async def run(self) -> Outcome:
         """Carries the move out to its end.
@@ -89,23 +97,24 @@ class Forward:
             await self._delete(await self._complete_copies())
         await self._resume()
         await self._journal.remove()
-        return Outcome(self._plan, created, self._clock.seconds, self._clock.elapsed())
+        return Outcome(self.plan, created, self._clock.seconds, self._clock.elapsed())
 
     async def _pause(self) -> None:
         async def note(pauses: Sequence[Pause]) -> None:
             await self._journal.advance(Phase.PAUSING, pauses=tuple(map(PauseEntry.of, pauses)))
 
-        with self._clock.phase(Phase.PAUSING, len(self._plan.selection.moved)):
+        with self._clock.phase(Phase.PAUSING, len(self.plan.selection.moved)):
             known = [entry.pause() for entry in self._journal.record.pauses]
-            await Pauser(self._source, self._plan, self._options, self._listener).pause(known, note)
-            self._plan = await self._plan_again()
+            await Pauser(self._source, self.plan, self._options, self._listener).pause(known, note)
+            self.plan = await self._plan_again()
 
     async def _create(self) -> Copier:
         record = self._journal.record
-        with self._clock.phase(Phase.CREATING, len(self._plan.creation.sequence)):
+        with self._clock.phase(Phase.CREATING, len(self.plan.creation.sequence)):
             is_first = not record.copies
-            await self._prepare(await missing_namespaces(self._target, self._plan))
-            copier = Copier(self._target, self._plan, self._options, record.used, record.overwritten)
+            await self._prepare(await missing_namespaces(self._target, self.plan))
+            copier = Copier(self._target, self.plan, self._options, record.used, record.overwritten)
+            self._copier = copier
             await self._copy_all(copier, is_first=is_first)
         return copier
 
@@ -113,21 +122,21 @@ class Forward:
         """Records what is about to be created, and creates the namespaces."""
         record = self._journal.record
         there = {**record.used, **record.overwritten}
-        images = [self._plan.image(obj) for obj in self._plan.selection.selected if obj.uid not in there]
+        images = [self.plan.image(obj) for obj in self.plan.selection.selected if obj.uid not in there]
         await self._journal.advance(
             Phase.CREATING,
             copies=self._journal.with_copies(images),
             namespaces=tuple(sorted({*record.namespaces, *missing})),
             target_pauses=self._target_pauses(),
         )
-        others = await create_namespaces(self._source, self._target, self._plan, missing)
+        others = await create_namespaces(self._source, self._target, self.plan, missing)
         if others:
             namespaces = tuple(name for name in self._journal.record.namespaces if name not in others)
             await self._journal.advance(Phase.CREATING, namespaces=namespaces)
 
     async def _copy_all(self, copier: Copier, *, is_first: bool) -> None:
         record = self._journal.record
-        made = await copies_made(self._target, self._plan, {**record.used, **record.overwritten})
+        made = await copies_made(self._target, self.plan, {**record.used, **record.overwritten})
         try:
             await self._require_own(made, is_first=is_first)
             copier.take_over(made)
@@ -147,7 +156,7 @@ class Forward:
         if not made:
             return
         digests = {entry.key: entry.digests for entry in self._journal.record.copies}
-        images = {uid: self._plan.image(self._plan.object(uid)) for uid in self._plan.creation.sequence if uid in made}
+        images = {uid: self.plan.image(self.plan.object(uid)) for uid in self.plan.creation.sequence if uid in made}
         there = {obj.key: obj for obj in await read_objects(self._target, tuple(images.values()))}
         foreign = [
             image.key
@@ -159,8 +168,8 @@ class Forward:
 
     def _target_pauses(self) -> tuple[PauseEntry, ...]:
         pauses = [entry.pause() for entry in self._journal.record.pauses]
-        of_moved = [self._plan.image_of_pause(pause) for pause in pauses if pause.is_pause]
-        return tuple(map(PauseEntry.of, (*of_moved, *self._plan.copy_pauses())))
+        of_moved = [self.plan.image_of_pause(pause) for pause in pauses if pause.is_pause]
+        return tuple(map(PauseEntry.of, (*of_moved, *self.plan.copy_pauses())))
 
     async def _verify(self, copier: Copier, *, mend: bool) -> None:
         with self._clock.phase(Phase.VERIFYING, len(copier.created)):
@@ -175,19 +184,19 @@ class Forward:
         an object and its status.
         """
         for _ in range(_SETTLING_ROUNDS):
-            found = await compare_copies(self._target, self._plan, copier.made(), self._options.restore_status)
+            found = await compare_copies(self._target, self.plan, copier.made(), self._options.restore_status)
             if found and not mend:
                 raise VerificationError([difference for group in found.values() for difference in group])
-            drift = await source_drift(self._source, self._plan)
+            drift = await source_drift(self._source, self.plan)
             _require_same(drift.appeared, drift.vanished, self._source)
             if not found and not drift.changed:
                 return
             if drift.changed:
-                self._plan = await self._plan_again()
+                self.plan = await self._plan_again()
                 # Listed again, so that something may have come with it that has no copy.
-                new = [obj for obj in self._plan.selection.selected if obj.uid not in copier.new_uids]
+                new = [obj for obj in self.plan.selection.selected if obj.uid not in copier.new_uids]
                 _require_same(new, (), self._source)
-                copier.follow(self._plan)
+                copier.follow(self.plan)
             await self._renew(copier, {*found, *(obj.uid for obj in drift.changed)})
             mend = False
         raise StoppedError(
@@ -196,16 +205,16 @@ class Forward:
         )
 
     async def _renew(self, copier: Copier, uids: set[str]) -> None:
-        renewed = [self._plan.object(uid) for uid in self._plan.creation.sequence if uid in uids]
-        copies = self._journal.with_copies([self._plan.image(obj) for obj in renewed])
+        renewed = [self.plan.object(uid) for uid in self.plan.creation.sequence if uid in uids]
+        copies = self._journal.with_copies([self.plan.image(obj) for obj in renewed])
         await self._journal.advance(self._journal.record.phase, copies=copies)
         for obj in renewed:
             await copier.renew(obj)
 
     async def _commit(self) -> None:
         """Records that from now on only forward is safe."""
-        moving = tuple(sorted(obj.uid for obj in self._plan.selection.moved))
-        pauses = united(map(PauseEntry.pause, self._journal.record.target_pauses), self._plan.copy_pauses())
+        moving = tuple(sorted(obj.uid for obj in self.plan.selection.moved))
+        pauses = united(map(PauseEntry.pause, self._journal.record.target_pauses), self.plan.copy_pauses())
         entries = tuple(map(PauseEntry.of, pauses))
         await self._journal.advance(Phase.DELETING, moving=moving, target_pauses=entries)
 
@@ -215,9 +224,9 @@ class Forward:
         An original that was stripped already is no source to copy from; its copy is the truth.
         """
         record = self._journal.record
-        copier = Copier(self._target, self._plan, self._options, record.used)
-        copier.take_over(await copies_made(self._target, self._plan, record.used))
-        lost = [obj for obj in self._plan.selection.moved if obj.uid not in copier.new_uids and is_stripped(obj)]
+        copier = Copier(self._target, self.plan, self._options, record.used)
+        copier.take_over(await copies_made(self._target, self.plan, record.used))
+        lost = [obj for obj in self.plan.selection.moved if obj.uid not in copier.new_uids and is_stripped(obj)]
         if lost:
             raise BlockedError(
                 f"{lost[0].key} has no copy on the {self._target.name} cluster any more, and its original has lost its "
@@ -227,9 +236,9 @@ class Forward:
         there = frozenset(copier.new_uids)
         await copier.copy_all(self._clock.counter(Phase.CREATING, "created"))
         await self._require_equal(Made(frozenset(copier.created) - there, copier.new_uids))
-        copies = {obj.key: obj for obj in await read_objects(self._target, self._plan.images())}
-        for obj in self._plan.selection.moved:
-            image = self._plan.image(obj)
+        copies = {obj.key: obj for obj in await read_objects(self._target, self.plan.images())}
+        for obj in self.plan.selection.moved:
+            image = self.plan.image(obj)
             if not is_stripped(obj) and content(image) != content(copies[image.key]):
                 await copier.renew(obj, with_status=False)
         return copier
@@ -238,7 +247,7 @@ class Forward:
         """Reads copies that were made after the commit back, before anything more is deleted."""
         if not made.created:
             return
-        found = await compare_copies(self._target, self._plan, made, self._options.restore_status)
+        found = await compare_copies(self._target, self.plan, made, self._options.restore_status)
         if found:
             shown = "\n".join(f"  - {difference}" for group in found.values() for difference in group)
             raise BlockedError(
@@ -248,10 +257,10 @@ class Forward:
             )
 
     async def _delete(self, copier: Copier) -> None:
-        order = self._plan.deletion
+        order = self.plan.deletion
         with self._clock.phase(Phase.DELETING, len(order.sequence)):
             remover = Remover(self._source, await deletion_webhooks(self._source), CopyAgain(copier))
-            objects = {uid: self._plan.object(uid) for uid in order.sequence}
+            objects = {uid: self.plan.object(uid) for uid in order.sequence}
             _require_copies(copier, objects, self._source)
             await remover.remove_all(objects, order, self._clock.counter(Phase.DELETING, "deleted"))
             await self._journal.advance(Phase.RESUMING)
@@ -263,7 +272,7 @@ class Forward:
 
     async def _plan_again(self) -> Plan:
         """Returns the same plan made from what is on the source now."""
-        return make_plan(await again(self._source, self._plan.inventory), self._plan.rules)
+        return make_plan(await again(self._source, self.plan.inventory), self.plan.rules)
 
 
 def _require_same(appeared: Sequence[Object], vanished: Sequence[Object], source: Cluster) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from mover.record import NAMESPACE, name_of
 LEASES = ResourceType("coordination.k8s.io", "v1", "Lease", "leases")
 DURATION_S = 20.0
 _RELEASE_S = 5.0
+
+_at_work: set[str] = set()
+"""What tells apart the leases that this process holds."""
 _RENEW_EVERY_S = DURATION_S / 4
 
 
@@ -65,10 +69,17 @@ def this_holder() -> str:
 
 
 def is_gone(holder: str) -> bool:
-    """Returns whether a holder is known to be gone: it ran on this host, and its process does not run any more."""
-    host, _, process = holder.partition("/")
-    pid, _, started = process.partition("/")
-    return host == _host() and pid.isdigit() and _started(int(pid)) != started
+    """Returns whether a holder is known to be gone.
+
+    It ran on this host, and its process does not run any more; or it is this process, which has given it up without
+    reaching the cluster.
+    """
+    host, pid, started, work = (*holder.split("/"), "", "", "")[:4]
+    if host != _host() or not pid.isdigit():
+        return False
+    if _started(int(pid)) != started:
+        return True
+    return int(pid) == os.getpid() and bool(work) and work not in _at_work
 
 
 def _host() -> str:
@@ -132,10 +143,9 @@ async def held(cluster: Cluster, scope: str) -> AsyncIterator[Claim]:
     finally:
         renewal.cancel()
         await asyncio.gather(renewal, return_exceptions=True)
-        if claim.lost is None:
-            await lease.release()
-        elif body is not None:
+        if claim.lost is not None and body is not None:
             body.uncancel()
+        await lease.give_up(claim.lost)
 
 
 class _Lease:
@@ -144,7 +154,8 @@ class _Lease:
     def __init__(self, cluster: Cluster, scope: str) -> None:
         self._cluster = cluster
         self._scope = scope
-        self._holder = this_holder()
+        self._work = uuid.uuid4().hex[:8]
+        self._holder = f"{this_holder()}/{self._work}"
         self._key = ObjectKey(LEASES.group, LEASES.kind, NAMESPACE, name_of(scope))
         self._uid = ""
         self._version = ""
@@ -156,6 +167,14 @@ class _Lease:
         Raises:
             LeaseHeldError: Its holder is alive.
         """
+        _at_work.add(self._work)
+        try:
+            await self._take()
+        except BaseException:
+            _at_work.discard(self._work)
+            raise
+
+    async def _take(self) -> None:
         while True:
             try:
                 self._noted(await self._cluster.create(LEASES, self._body({}), manager=MANAGER))
@@ -196,7 +215,15 @@ class _Lease:
                 raise
             self._noted(found)
 
-    async def release(self) -> None:
+    async def give_up(self, lost: LeaseLostError | None) -> None:
+        """Ends the hold on the lease; it is deleted unless it was lost."""
+        try:
+            if lost is None:
+                await self._release()
+        finally:
+            _at_work.discard(self._work)
+
+    async def _release(self) -> None:
         """Deletes the lease if it is still ours; on a cluster that cannot be reached it ends by itself."""
         with suppress(ApiError, TimeoutError):
             async with asyncio.timeout(_RELEASE_S):

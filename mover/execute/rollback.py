@@ -5,13 +5,15 @@ Copies first, pauses last: no object is unpaused on both clusters, not even for 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from graph.build import build
 from graph.order import deletion_order
 from graph.resource import Object, ObjectKey, ResourceType
 from graph.selection import Scope, select
 from mover.concurrency import all_of
 from mover.discovery import NAMESPACES, deletion_webhooks, find_type, movable_types
-from mover.errors import MoverError, NotFoundError, PauseTimeoutError, StoppedError
+from mover.errors import ForbiddenError, MoverError, NotFoundError, PauseTimeoutError, StoppedError
 from mover.events import Listener, Noted
 from mover.execute.clock import Clock
 from mover.execute.deleting import Remover, settle_nothing
@@ -22,6 +24,7 @@ from mover.models import MANAGER, Phase
 from mover.pause import Pause, resume_patch
 from mover.plan import Plan
 from mover.record import Record, digest_of
+from mover.verify import read_objects
 from mover.waiting import wait_until
 
 # Kubernetes puts this ConfigMap and this ServiceAccount into every namespace by itself.
@@ -30,7 +33,14 @@ _OWN_APIS = ("/api/v1", "/apis/apps/v1", "/apis/batch/v1")
 _NAMESPACE_GOES_S = 60.0
 
 
-async def roll_back(source: Cluster, target: Cluster, journal: Journal, plan: Plan, listener: Listener) -> None:
+async def roll_back(
+    source: Cluster,
+    target: Cluster,
+    journal: Journal,
+    plan: Plan,
+    listener: Listener,
+    made: Collection[str] = (),
+) -> None:
     """Undoes a move before its commit point.
 
     If the target refuses or cannot be reached the source is resumed all the same: the copies are paused, so there is
@@ -42,6 +52,7 @@ async def roll_back(source: Cluster, target: Cluster, journal: Journal, plan: Pl
         journal: The journal of the move; it must not be committed.
         plan: Made from what is on the source now.
         listener: Told of every step.
+        made: UIDs on the target of copies that this program has made, whatever the target has made of them.
 
     Raises:
         StoppedError: The copies could not be taken off the target; the source is as it was.
@@ -51,6 +62,7 @@ async def roll_back(source: Cluster, target: Cluster, journal: Journal, plan: Pl
         await journal.begin_rollback()
         try:
             await journal.write(journal.record)
+            await _recognise(target, journal, plan, made)
             await _remove_copies(target, journal, plan, clock, listener)
         except MoverError as error:
             await _restore_pauses(source, journal)
@@ -61,6 +73,20 @@ async def roll_back(source: Cluster, target: Cluster, journal: Journal, plan: Pl
         await _restore_pauses(source, journal)
         await journal.remove()
     listener(Noted("Everything is as it was before the move"))
+
+
+async def _recognise(target: Cluster, journal: Journal, plan: Plan, made: Collection[str]) -> None:
+    """Records what the copies look like that the target has changed at their creation, as an admission webhook may.
+
+    A later rollback has to know them for copies if this one does not come to its end.
+    """
+    if not made:
+        return
+    known = {entry.key: entry.digests for entry in journal.record.copies}
+    there = [obj for obj in await read_objects(target, plan.images()) if obj.uid in made]
+    changed = [obj for obj in there if obj.key in known and digest_of(obj) not in known[obj.key]]
+    if changed:
+        await journal.advance(journal.record.phase, copies=journal.with_copies(changed))
 
 
 async def _remove_copies(target: Cluster, journal: Journal, plan: Plan, clock: Clock, listener: Listener) -> None:
@@ -109,6 +135,8 @@ async def _remove_namespace(target: Cluster, name: str, listener: Listener) -> N
         await wait_until(target, [found], lambda _: "it is being deleted", _NAMESPACE_GOES_S, listener)
     except NotFoundError:
         return
+    except ForbiddenError as error:
+        listener(Noted(f"The namespace {name} of the target stays, as nobody may look whether it is empty: {error}"))
     except PauseTimeoutError:
         listener(Noted(f"The namespace {name} of the target is still being deleted"))
 

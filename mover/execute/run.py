@@ -160,19 +160,20 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
 
 async def _run(clusters: Clusters, claims: Claims, journal: Journal, plan: Plan, listener: Listener) -> Outcome:
     timeout_s = journal.record.options.timeout_s
+    forward = Forward(clusters.source, clusters.target, journal, plan, listener)
     try:
         async with asyncio.timeout(timeout_s or None):
-            return await Forward(clusters.source, clusters.target, journal, plan, listener).run()
+            return await forward.run()
     except asyncio.CancelledError as error:
         if claims.are_anothers:
             raise
         _accept_cancellation()
-        await _give_up(clusters, journal, plan, listener, claims.target.lost or error)
+        await _give_up(clusters, journal, forward, listener, claims.target.lost or error)
     except (MoverError, TimeoutError) as error:
-        await _give_up(clusters, journal, plan, listener, error)
+        await _give_up(clusters, journal, forward, listener, error)
     except Exception as error:
         log.exception("The move met an error that capi-mover does not know; a mutator may have raised it")
-        await _give_up(clusters, journal, plan, listener, error)
+        await _give_up(clusters, journal, forward, listener, error)
     raise AssertionError("unreachable: giving up raises")
 
 
@@ -183,7 +184,9 @@ def _accept_cancellation() -> None:
         task.uncancel()
 
 
-async def _give_up(clusters: Clusters, journal: Journal, plan: Plan, listener: Listener, error: BaseException) -> None:
+async def _give_up(
+    clusters: Clusters, journal: Journal, forward: Forward, listener: Listener, error: BaseException
+) -> None:
     """Undoes the move if that is safe and wanted, and raises what the caller has to know."""
     record = journal.record
     why = _describe(error)
@@ -200,7 +203,7 @@ async def _give_up(clusters: Clusters, journal: Journal, plan: Plan, listener: L
         ) from error
     listener(Noted(f"The move failed and is rolled back: {why}"))
     try:
-        await roll_back(clusters.source, clusters.target, journal, plan, listener)
+        await roll_back(clusters.source, clusters.target, journal, forward.plan, listener, forward.made)
     except MoverError as second:
         raise InterruptedMoveError(
             f"{why}\nThe move {record.id} could not be rolled back either: {second}", "Try again: capi-mover rollback"

@@ -38,10 +38,10 @@ async def test_a_server_that_asks_to_wait_is_waited_for(scene: Scene, wire: Wire
 async def test_a_server_that_asks_to_wait_for_ever_is_not_waited_for(
     scene: Scene, wire: Wire, impatient: RetryPolicy
 ) -> None:
-    wire.add(wires.write("target", "POST"), answer(429, "too many requests", {"Retry-After": "8"}))
+    wire.add(wires.write("target", "POST"), answer(429, "too many requests", {"Retry-After": "3600"}))
     took: list[float] = []
     await scene.move(at(Phase.CREATING, lambda: took.append(time.monotonic())))
-    assert time.monotonic() - took[0] < 8 > impatient.longest_asked_wait_s
+    assert time.monotonic() - took[0] < 1800
     await scene.assert_moved()
 
 

@@ -70,7 +70,7 @@ async def test_a_target_that_is_down_for_good_before_the_commit_leaves_the_sourc
     fragile: Scene, impatient: RetryPolicy
 ) -> None:
     target = fragile.pair.target
-    with pytest.raises(InterruptedMoveError, match="once the target can be reached: capi-mover rollback") as caught:
+    with pytest.raises(InterruptedMoveError, match="once that is mended: capi-mover rollback") as caught:
         await fragile.move(at_object(Phase.CREATING, target.stop_apiserver, number=5))
     assert "target: " in str(caught.value)
     assert unversioned(await fragile.on_source()) == unversioned(fragile.before)

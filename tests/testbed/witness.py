@@ -90,23 +90,20 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """A violation if the other cluster, read after the event, agrees.
+    """A violation if a cluster, read after the event, agrees.
 
     Attributes:
         violation: What is logged if it is confirmed.
+        ask: The cluster to read `violation.key` from.
         confirms: Says whether the object as it is on `ask` (None: not found) confirms it.
         judged_by_last_state: Not found does not clear it: the last state of the source's object decides. For
             copies created unpaused: if the source's was never paused, they overlapped or it was lost.
     """
 
     violation: Violation
+    ask: Side
     confirms: Callable[[Body | None], bool]
     judged_by_last_state: bool = False
-
-    @property
-    def ask(self) -> Side:
-        """Returns the cluster to read `violation.key` from."""
-        return self.violation.cluster.other
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,14 +297,14 @@ def _host_lost_pause(change: _Change, expect: Expectations) -> Finding:
     if not (change.of_source and change.is_host and change.lost_pause):
         return None
     violation = change.breaks(Rule.PAUSE_LOST, f"lost the annotation {HOST_PAUSE} before it was gone")
-    return Suspicion(violation, _is_there) if expect.rollback else violation
+    return Suspicion(violation, change.cluster.other, _is_there) if expect.rollback else violation
 
 
 def _cluster_lost_pause(change: _Change, _: Expectations) -> Finding:
     is_cluster = (change.key.group, change.key.kind) == CLUSTER
     if change.of_source and is_cluster and change.lost_pause and not change.gone:
         text = "was resumed while its copy exists on the target"
-        return Suspicion(change.breaks(Rule.PAUSE_LOST, text), _is_there)
+        return Suspicion(change.breaks(Rule.PAUSE_LOST, text), change.cluster.other, _is_there)
     return None
 
 
@@ -318,8 +315,12 @@ def _unpaused_on_both(change: _Change, expect: Expectations) -> Finding:
         return None
     other = change.cluster.other
     text = f"is not paused while it is not paused on the {other} either (@{change.elsewhere.resource_version})"
-    created = change.before is None and not change.of_source
-    return Suspicion(change.breaks(Rule.UNPAUSED_ON_BOTH, text), _is_unpaused, judged_by_last_state=created)
+    violation = change.breaks(Rule.UNPAUSED_ON_BOTH, text)
+    created = change.before is None
+    if created and change.of_source:
+        # Its events may come seconds late: that it was there before the move says nothing of now.
+        return Suspicion(violation, change.cluster, _is_unpaused)
+    return Suspicion(violation, other, _is_unpaused, judged_by_last_state=created)
 
 
 def _lost(change: _Change, expect: Expectations) -> Finding:
@@ -327,7 +328,8 @@ def _lost(change: _Change, expect: Expectations) -> Finding:
         return None
     if _in(change.key, expect.expected_losses):
         return None
-    return Suspicion(change.breaks(Rule.LOST, "vanished from the source and had never been on the target"), _is_absent)
+    violation = change.breaks(Rule.LOST, "vanished from the source and had never been on the target")
+    return Suspicion(violation, change.cluster.other, _is_absent)
 
 
 def _collected(change: _Change, expect: Expectations) -> Finding:
