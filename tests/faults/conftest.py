@@ -81,7 +81,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> RetryPolicy:
     return IMPATIENT
 
 
-@pytest_asyncio.fixture(scope="package", loop_scope="package")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def witness(pair: Pair) -> AsyncIterator[Witness]:
     """Watches the calm pair from the first fault to the last."""
     async with AsyncExitStack() as stack:
@@ -129,7 +129,7 @@ def fragile_planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[M
     target.stop()
 
 
-@pytest_asyncio.fixture(scope="package", loop_scope="package")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def fragile_pair(fragile_planes: tuple[ManagementCluster, ManagementCluster]) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(AdminClient(plane.kubeconfig)) for plane in fragile_planes]

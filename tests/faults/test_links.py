@@ -98,7 +98,7 @@ async def test_connections_that_are_reset_in_the_middle_cost_retries_and_nothing
 @pytest.mark.usefixtures("patient")
 async def test_answers_that_are_cut_off_after_so_many_bytes_cost_retries_and_nothing_else(links: Links) -> None:
     """A POST has happened, and its answer ends in the middle."""
-    cut: Callable[[], None] = lambda: links.toxic("target", "limit_data", bytes=4_000)  # noqa: E731
+    cut: Callable[[], None] = lambda: links.toxic("target", "limit_data", bytes=10_000)  # noqa: E731
     mend: Callable[[], None] = lambda: links.proxies.remove_toxic(links.name("target"), "limit_data_downstream")  # noqa: E731
     report = await links.scene.move(_both(at(Phase.CREATING, cut), at(Phase.VERIFYING, mend)))
     assert report.retries > 0

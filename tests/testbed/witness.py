@@ -96,6 +96,7 @@ class Suspicion:
         violation: What is logged if it is confirmed.
         ask: The cluster to read `violation.key` from.
         confirms: Says whether the object as it is on `ask` (None: not found) confirms it.
+        uid: Of the incarnation that is meant; another one that has come since is not. "" for any.
         judged_by_last_state: Not found does not clear it: the last state of the source's object decides. For
             copies created unpaused: if the source's was never paused, they overlapped or it was lost.
     """
@@ -103,7 +104,12 @@ class Suspicion:
     violation: Violation
     ask: Side
     confirms: Callable[[Body | None], bool]
+    uid: str = ""
     judged_by_last_state: bool = False
+
+    def is_meant(self, body: Body | None) -> bool:
+        """Returns whether an object that was read is the incarnation that is meant."""
+        return body is None or not self.uid or body["metadata"].get("uid") == self.uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,10 @@ class _Change:
     @property
     def is_host(self) -> bool:
         return (self.key.group, self.key.kind) == HOST
+
+    @property
+    def copy_was_taken_off(self) -> bool:
+        return self.was_on_target and self.elsewhere is None
 
     @property
     def lost_pause(self) -> bool:
@@ -241,6 +251,8 @@ class WitnessLog:
 
     def settle(self, suspicion: Suspicion, body: Body | None) -> None:
         """Confirms or clears a suspicion by the object as read from `suspicion.ask` (None: not found)."""
+        if not suspicion.is_meant(body):
+            return
         if suspicion.confirms(body):
             self.violations.append(suspicion.violation)
         elif body is None and suspicion.judged_by_last_state:
@@ -286,6 +298,11 @@ class WitnessLog:
                 self.violations.append(violation)
 
 
+def _of_elsewhere(change: _Change, violation: Violation, confirms: Callable[[Body | None], bool]) -> Suspicion:
+    """Returns a suspicion that the other cluster settles: by the incarnation that it had at the time of the change."""
+    return Suspicion(violation, change.cluster.other, confirms, change.elsewhere.uid if change.elsewhere else "")
+
+
 def _dying_with_finalizers(change: _Change, _: Expectations) -> Finding:
     if change.of_source and change.after.dying and not (change.before and change.before.dying):
         held = ", ".join(change.after.finalizers)
@@ -296,15 +313,17 @@ def _dying_with_finalizers(change: _Change, _: Expectations) -> Finding:
 def _host_lost_pause(change: _Change, expect: Expectations) -> Finding:
     if not (change.of_source and change.is_host and change.lost_pause):
         return None
+    if expect.rollback and change.copy_was_taken_off:
+        return None
     violation = change.breaks(Rule.PAUSE_LOST, f"lost the annotation {HOST_PAUSE} before it was gone")
-    return Suspicion(violation, change.cluster.other, _is_there) if expect.rollback else violation
+    return _of_elsewhere(change, violation, _is_there) if expect.rollback else violation
 
 
 def _cluster_lost_pause(change: _Change, _: Expectations) -> Finding:
     is_cluster = (change.key.group, change.key.kind) == CLUSTER
-    if change.of_source and is_cluster and change.lost_pause and not change.gone:
+    if change.of_source and is_cluster and change.lost_pause and not change.gone and not change.copy_was_taken_off:
         text = "was resumed while its copy exists on the target"
-        return Suspicion(change.breaks(Rule.PAUSE_LOST, text), change.cluster.other, _is_there)
+        return _of_elsewhere(change, change.breaks(Rule.PAUSE_LOST, text), _is_there)
     return None
 
 
@@ -319,8 +338,8 @@ def _unpaused_on_both(change: _Change, expect: Expectations) -> Finding:
     created = change.before is None
     if created and change.of_source:
         # Its events may come seconds late: that it was there before the move says nothing of now.
-        return Suspicion(violation, change.cluster, _is_unpaused)
-    return Suspicion(violation, other, _is_unpaused, judged_by_last_state=created)
+        return Suspicion(violation, change.cluster, _is_unpaused, change.after.uid)
+    return Suspicion(violation, other, _is_unpaused, change.elsewhere.uid, judged_by_last_state=created)
 
 
 def _lost(change: _Change, expect: Expectations) -> Finding:
