@@ -55,11 +55,12 @@ def dot(selection: Selection) -> str:
 
 def to_json(selection: Selection) -> dict[str, Any]:
     """Returns the graph as plain JSON values: scope, nodes with their decisions, edges, owners never seen."""
-    graph = selection.graph
+    graph, chosen = selection.graph, selection.scope.clusters
     return {
         "scope": {
             "namespace": selection.scope.namespace,
             "sharedClasses": [_json_key(key) for key in sorted(selection.scope.shared_classes)],
+            "clusters": None if chosen is None else [_json_key(key) for key in sorted(chosen)],
         },
         "nodes": [_json_node(graph.objects[uid], made) for uid, made in selection.decisions.items()],
         "edges": [

@@ -170,6 +170,39 @@ clusterctl asks for the labels. Without flags of its own a kind moves only where
 brings HostFirmwareSettings, HostFirmwareComponents, FirmwareSchema, DataImage and HostUpdatePolicy, which
 clusterctl leaves behind to be collected with their host."""
 
+# --- What can be in two places ---------------------------------------------------------------------
+
+ALLOCATOR_KINDS: Final[frozenset[GroupKind]] = frozenset(
+    {METAL3_DATA_TEMPLATE, IP_POOL, ("ipam.cluster.x-k8s.io", "InClusterIPPool")}
+)
+"""Kinds that hand out addresses or indexes from one range: two copies would hand out the same ones twice."""
+
+_SHAREABLE_KINDS: Final[frozenset[GroupKind]] = frozenset(
+    {
+        SECRET,
+        CONFIG_MAP,
+        CLUSTER_CLASS,
+        CLUSTER_RESOURCE_SET,
+        FIRMWARE_SCHEMA,
+        HOST_DEPLOY_POLICY,
+        HOST_NETWORK_ATTACHMENT,
+    }
+)
+_SHAREABLE_ENDINGS: Final = ("Template", "Identity")
+
+
+def is_shareable(kind: GroupKind) -> bool:
+    """Returns whether an object of the kind can be on two clusters at once (docs/decisions/0021).
+
+    It is read by those who use it and acts on nothing of its own but the Clusters beside it. Everything else, unknown
+    kinds too, is taken to act on machines or to hand out what must not be handed out twice.
+
+    >>> is_shareable(METAL3_MACHINE_TEMPLATE), is_shareable(METAL3_DATA_TEMPLATE), is_shareable(MACHINE)
+    (True, False, False)
+    """
+    return kind in _SHAREABLE_KINDS or (kind[1].endswith(_SHAREABLE_ENDINGS) and kind not in ALLOCATOR_KINDS)
+
+
 # --- What pauses ----------------------------------------------------------------------------------
 
 PAUSED_CONDITION_KINDS: Final[frozenset[GroupKind]] = frozenset(

@@ -13,6 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from graph import rules
+from graph.belonging import Homes, homes
 from graph.build import ObjectGraph
 from graph.resource import Object, ObjectKey, OwnerRef, ResourceType
 
@@ -44,6 +45,11 @@ class Rule(StrEnum):
     RECORDED = "recorded"
     LEFT_BEHIND = "left-behind"
     BELOW_LEFT_BEHIND = "below-left-behind"
+    OF_CHOSEN = "of-chosen"
+    SHARED = "shared"
+    CANNOT_BE_SPLIT = "cannot-be-split"
+    BELOW_CANNOT_BE_SPLIT = "below-cannot-be-split"
+    OF_OTHERS = "of-others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,17 @@ class Scope:
         left_behind: Objects that stay although the rules would move them, with everything below them.
         exactly: UIDs of the objects that move, and no others, whatever the rules say: those of a move that is
             resumed when some owners have gone already; None to go by the rules.
+        clusters: The Clusters that are moved, and nothing that does not belong to them; None to move all of the
+            namespace.
+        hosts: Hosts without a Cluster that come along with these.
     """
 
     namespace: str = ""
     shared_classes: frozenset[ObjectKey] = frozenset()
     left_behind: frozenset[ObjectKey] = frozenset()
     exactly: frozenset[str] | None = None
+    clusters: frozenset[ObjectKey] | None = None
+    hosts: frozenset[ObjectKey] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -123,8 +134,18 @@ class Selection:
         clusterctl never creates such an object, and says nothing (mover.go, getMoveSequence).
         """
         return tuple(
-            (obj, reference) for obj in self.selected for reference in obj.owners if not self.is_selected(reference.uid)
+            (obj, reference)
+            for obj in self.selected
+            for reference in obj.owners
+            if not self.is_selected(reference.uid) and reference.uid not in self.dropped_owners(obj.uid)
         )
+
+    def dropped_owners(self, uid: str) -> frozenset[str]:
+        """Returns the owners that the copy of an object shared with staying Clusters does not have: theirs."""
+        if self.scope.clusters is None or self.decisions[uid].fate is not Fate.KEEP:
+            return frozenset()
+        seen = (reference.uid for reference in self.graph.objects[uid].owners if reference.uid in self.decisions)
+        return frozenset(owner for owner in seen if self.decisions[owner].rule is Rule.OF_OTHERS)
 
     def is_selected(self, uid: str) -> bool:
         """Returns whether the object is created on the target; False for owners that were never seen."""
@@ -150,9 +171,16 @@ def select(graph: ObjectGraph, scope: Scope) -> Selection:
     the source: what is cluster-scoped or below a cluster-scoped root; and, if one namespace is moved, the
     ClusterClasses of other namespaces and those that other namespaces use, with all that they own by owner
     references.
+
+    If Clusters of the namespace are chosen, all that stays which belongs to none of them; what belongs to them and
+    to others is copied and kept if it can be in two places, and is left, by a rule of its own, if it cannot
+    (docs/decisions/0021).
     """
     walks = _walk_all(graph, scope)
     decisions = {uid: _decide(graph.objects[uid], graph, scope, walks) for uid in graph.objects}
+    if scope.clusters is not None and scope.exactly is None:
+        split = _Split(graph, homes(graph), scope.clusters | scope.hosts)
+        decisions = {uid: split.narrowed(uid, made) for uid, made in decisions.items()}
     return Selection(graph=graph, scope=scope, decisions=MappingProxyType(decisions))
 
 
@@ -288,3 +316,65 @@ def _left(obj: Object, graph: ObjectGraph, scope: Scope) -> Decision:
     else:
         reason = "It has no owner, and no label moves it."
     return Decision(Fate.LEAVE, Rule.NOT_IN_HIERARCHY, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """Decides what of a namespace goes with the chosen Clusters and hosts."""
+
+    graph: ObjectGraph
+    homes: Homes
+    chosen: frozenset[ObjectKey]
+
+    def narrowed(self, uid: str, made: Decision) -> Decision:
+        """Returns the decision on an object when only the chosen move; `made` is that for the whole namespace."""
+        if made.fate is Fate.LEAVE:
+            return made
+        going, staying = self._sides(uid)
+        if not going:
+            return Decision(Fate.LEAVE, Rule.OF_OTHERS, self._why_stays(uid, staying), made.path)
+        if made.fate is Fate.KEEP:
+            return made
+        if not staying:
+            return Decision(Fate.MOVE, Rule.OF_CHOSEN, self._why_moves(uid, going), made.path)
+        if rules.is_shareable(self.graph.objects[uid].type.group_kind):
+            reason = f"{self._first(staying)}, which stays, uses it, too: it is copied, and kept on the source."
+            return Decision(Fate.KEEP, Rule.SHARED, reason, made.path)
+        return self._unsplit(uid, made.path)
+
+    def _sides(self, uid: str) -> tuple[list[Object], list[Object]]:
+        found = [self.graph.objects[home] for home in self.graph.in_key_order(self.homes[uid])]
+        return [home for home in found if home.key in self.chosen], [
+            home for home in found if home.key not in self.chosen
+        ]
+
+    def _why_stays(self, uid: str, staying: list[Object]) -> str:
+        obj = self.graph.objects[uid]
+        if self.homes[uid] != {uid}:
+            return f"It belongs to {self._first(staying)}, which stays."
+        if obj.type.group_kind == rules.CLUSTER:
+            return "It is not one of the Clusters that are moved."
+        if obj.type.group_kind == rules.BARE_METAL_HOST:
+            return "It is a spare host: such stay with single Clusters, unless they are chosen, too."
+        return "It belongs to no Cluster that is moved."
+
+    def _why_moves(self, uid: str, going: list[Object]) -> str:
+        return "It was chosen." if self.homes[uid] == {uid} else f"It belongs to {self._first(going)}, which moves."
+
+    def _unsplit(self, uid: str, path: tuple[ObjectKey, ...]) -> Decision:
+        """Returns the decision on what cannot be in two places; what is below such an object is not its cause."""
+        for owner in self.graph.owners(uid):
+            if owner in self.homes and self._is_unsplit(owner):
+                reason = f"It is below {self.graph.objects[owner].key}, which cannot be split."
+                return Decision(Fate.LEAVE, Rule.BELOW_CANNOT_BE_SPLIT, reason, path)
+        going, staying = self._sides(uid)
+        reason = f"It belongs to {self._first(going)}, which moves, and to {self._first(staying)}, which stays."
+        return Decision(Fate.LEAVE, Rule.CANNOT_BE_SPLIT, reason, path)
+
+    def _is_unsplit(self, uid: str) -> bool:
+        return not rules.is_shareable(self.graph.objects[uid].type.group_kind) and all(self._sides(uid))
+
+    @staticmethod
+    def _first(found: list[Object]) -> ObjectKey:
+        """Returns the key of the first Cluster, else of the first object."""
+        return min(found, key=lambda home: (home.type.group_kind != rules.CLUSTER, home.key)).key

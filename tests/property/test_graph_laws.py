@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph import rules
+from graph.belonging import homes
 from graph.build import build
 from graph.order import Order, creation_order, cycles, deletion_order, units
 from graph.render import dot, mermaid, to_json, tree
-from graph.resource import Object
+from graph.resource import Object, ObjectKey
 from graph.rules import GroupKind
 from graph.selection import Fate, Scope, Selection, select
 from tests.unit.graph_builders import make, resource_type, unseen
@@ -253,3 +254,83 @@ def test_a_tree_shows_every_object_whole_exactly_once(objects: list[Object], sco
     lines = [line for line in tree(selection).splitlines() if "[shown elsewhere]" not in line]
     noise = sum(made.rule == "outside-namespace" for made in selection.decisions.values())
     assert len(lines) == len(objects) - noise
+
+
+def split(objects: list[Object], *chosen: Object) -> Selection:
+    """Returns the selection when only these Clusters of the namespace move."""
+    return select(build(objects), Scope("ns", clusters=frozenset(obj.key for obj in chosen)))
+
+
+def clusters_of(objects: list[Object]) -> list[Object]:
+    return [obj for obj in objects if obj.type.group_kind == rules.CLUSTER and obj.key.namespace == "ns"]
+
+
+@laws
+@given(inputs(), st.data())
+def test_nothing_that_moves_is_used_or_owned_by_what_stays(objects: list[Object], data: st.DataObject) -> None:
+    chosen = [obj for obj in clusters_of(objects) if data.draw(st.booleans())]
+    selection = split(objects, *chosen)
+    found, going = homes(selection.graph), {obj.uid for obj in chosen}
+    assert all(found[obj.uid] <= going for obj in selection.moved)
+    for obj in selection.moved:
+        stays = [owner.uid for owner in obj.owners if not found.get(owner.uid, going) & going]
+        # A Cluster is its own; whatever owns it stays by itself.
+        assert not stays or obj.type.group_kind == rules.CLUSTER
+
+
+@laws
+@given(inputs(), st.data())
+def test_single_clusters_select_nothing_that_their_namespace_would_not(
+    objects: list[Object], data: st.DataObject
+) -> None:
+    chosen = [obj for obj in clusters_of(objects) if data.draw(st.booleans())]
+    whole, part = select(build(objects), Scope("ns")), split(objects, *chosen)
+    assert {obj.uid for obj in part.selected} <= {obj.uid for obj in whole.selected}
+    assert {obj.uid for obj in part.moved} <= {obj.uid for obj in whole.moved}
+
+
+@laws
+@given(inputs(), st.data())
+def test_what_goes_with_some_clusters_goes_with_more_of_them(objects: list[Object], data: st.DataObject) -> None:
+    clusters = clusters_of(objects)
+    more = [obj for obj in clusters if data.draw(st.booleans())]
+    fewer = [obj for obj in more if data.draw(st.booleans())]
+    some, many = split(objects, *fewer), split(objects, *more)
+    assert {obj.uid for obj in some.moved} <= {obj.uid for obj in many.moved}
+    assert {obj.uid for obj in some.kept} <= {obj.uid for obj in many.selected}
+
+
+@laws
+@given(inputs())
+def test_clusters_taken_one_by_one_take_what_they_take_together_but_for_what_cannot_be_split(
+    objects: list[Object],
+) -> None:
+    clusters = clusters_of(objects)
+    taken: dict[ObjectKey, set[Fate]] = {}
+    for one in clusters:
+        for obj in split(objects, one).selected:
+            taken.setdefault(obj.key, set()).add(Fate.MOVE)
+    for obj in split(objects, *clusters).moved:
+        unsplit = [split(objects, one).decisions[obj.uid].rule for one in clusters]
+        assert obj.key in taken or any(rule.endswith("cannot-be-split") for rule in unsplit)
+
+
+@laws
+@given(inputs(), st.data())
+def test_no_copy_of_a_shared_object_has_an_owner_that_stays(objects: list[Object], data: st.DataObject) -> None:
+    chosen = [obj for obj in clusters_of(objects) if data.draw(st.booleans())]
+    selection = split(objects, *chosen)
+    for obj in selection.kept:
+        dropped = selection.dropped_owners(obj.uid)
+        assert dropped <= {owner.uid for owner in obj.owners}
+        assert not any(selection.is_selected(uid) for uid in dropped)
+
+
+@laws
+@given(inputs(), st.data())
+def test_other_uids_change_nothing_of_a_split(objects: list[Object], data: st.DataObject) -> None:
+    chosen = [obj for obj in clusters_of(objects) if data.draw(st.booleans())]
+    one, two = split(objects, *chosen), split(renamed(objects), *chosen)
+    assert [(made.fate, made.rule, made.path, made.reason) for made in one.decisions.values()] == [
+        (made.fate, made.rule, made.path, made.reason) for made in two.decisions.values()
+    ]

@@ -162,7 +162,7 @@ def test_json_has_nodes_with_decisions_edges_and_virtual_owners() -> None:
     cluster = make(rules.CLUSTER, "c")
     a = make(WIDGET, "a", owners=[cluster, unseen()])
     assert to_json(select_all(cluster, a, scope=Scope("ns"))) == {
-        "scope": {"namespace": "ns", "sharedClasses": []},
+        "scope": {"namespace": "ns", "sharedClasses": [], "clusters": None},
         "nodes": [
             {
                 "group": "cluster.x-k8s.io",
