@@ -1,8 +1,8 @@
 """The move record: what is known of a move that is under way, kept in both clusters.
 
-One ConfigMap per move and cluster, in the namespace "default", named after what is moved, so that two moves of the same
-objects cannot be recorded side by side. Its `data` is for people and for the phase; everything else is one
-compressed payload, split into further ConfigMaps where it is large. Pure: encoding and decoding only.
+One ConfigMap per move and cluster, in the namespace "default", named after what is moved (see `mover.scope`), so that
+two moves of the same objects cannot be recorded side by side. Its `data` is for people and for the phase; everything
+else is one compressed payload, split into further ConfigMaps where it is large. Pure: encoding and decoding only.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from mover.diff import content
 from mover.errors import MoverError
 from mover.models import RECORD_LABEL, MoveOptions, Phase
 from mover.pause import Pause
+from mover.scope import clusters_of, namespace_of
 
 NAMESPACE = "default"
 LABEL = RECORD_LABEL
-SCOPE_ANNOTATION = "capi-mover.io/namespace"
+SCOPE_ANNOTATION = "capi-mover.io/scope"
 CHUNK_BYTES = 512 * 1024
+_LONGEST_SCOPE = 200
+_LONGEST_FIRST = 100
 FORMAT = 1
 
 
@@ -111,7 +114,7 @@ class Record(BaseModel):
     Attributes:
         id: Names the move.
         phase: The phase it is in.
-        scope: The namespace that moves, "" for all.
+        scope: What moves: a namespace, all of them, or single Clusters (see `mover.scope`).
         source: Where the objects come from.
         target: Where they go.
         options: What was asked for.
@@ -124,6 +127,7 @@ class Record(BaseModel):
         overwritten: The same of what is overwritten.
         namespaces: Namespaces that the move creates on the target.
         left_behind: Objects that stay on request.
+        hosts: Names of the spare hosts that come along with single Clusters.
         copies: The copies that may be on the target; known from the phase `creating` on.
         foreign: Objects on the target that somebody else created while the move ran.
         moving: UIDs on the source of the objects that are deleted; known from the phase `deleting` on.
@@ -145,9 +149,20 @@ class Record(BaseModel):
     overwritten: Mapping[str, str] = {}
     namespaces: tuple[str, ...] = ()
     left_behind: tuple[tuple[str, str, str, str], ...] = ()
+    hosts: tuple[str, ...] = ()
     copies: tuple[CopyEntry, ...] = ()
     foreign: tuple[tuple[str, str, str, str], ...] = ()
     moving: tuple[str, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        """Returns the namespace that moves, or of which something moves; "" for all."""
+        return namespace_of(self.scope)
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Returns the names of the single Clusters that move; none if all of the namespace moves."""
+        return clusters_of(self.scope)
 
     @property
     def is_committed(self) -> bool:
@@ -173,8 +188,20 @@ class Encoded:
 
 
 def name_of(scope: str) -> str:
-    """Returns the name of the ConfigMap and the Lease of a move: `capi-mover.NAMESPACE`, `capi-mover` for all."""
-    return f"capi-mover.{scope}" if scope else "capi-mover"
+    """Returns the name of the ConfigMap and the Lease of a move.
+
+    It is `capi-mover.NAMESPACE`, `capi-mover` for all namespaces, `capi-mover.NAMESPACE.CLUSTER` for a single Cluster.
+    Several are named by the first of them and a digest of all: names of objects end at 253 characters.
+
+    >>> name_of("metal3/prod-1")
+    'capi-mover.metal3.prod-1'
+    """
+    names = clusters_of(scope)
+    parts = ["capi-mover", namespace_of(scope), *names]
+    if len(names) > 1 or len(scope) > _LONGEST_SCOPE:
+        digest = hashlib.sha256(scope.encode()).hexdigest()[:8]
+        parts[2:] = [names[0][:_LONGEST_FIRST].rstrip("-."), digest]
+    return ".".join(part for part in parts if part)
 
 
 def chunk_name(scope: str, digest: str, number: int) -> str:

@@ -20,7 +20,7 @@ from mover.discovery import NAMESPACES, discover
 from mover.errors import ApiError, MoverError, NotFoundError, Problem, RefusedError, StoppedError, UsageError
 from mover.events import Listener, Noted, ObjectDone
 from mover.execute.clock import Clock
-from mover.execute.journal import list_records
+from mover.execute.journal import under_way
 from mover.execute.lease import held
 from mover.execute.pausing import Pauser
 from mover.execute.ready import run_each
@@ -30,6 +30,7 @@ from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import Pause, resume_patch
 from mover.plan import Plan, make_plan
 from mover.preflight.plan_checks import check_plan
+from mover.scope import described
 from mover.verify import source_drift
 
 _SETTLING_ROUNDS = 5
@@ -153,17 +154,15 @@ def stops_told(what: str) -> Iterator[None]:
 
 
 async def moves_under_way(cluster: Cluster, scopes: Collection[str]) -> list[Problem]:
-    """Returns a problem for each move that `cluster` takes part in and that has to do with the namespaces.
+    """Returns a problem for each move that `cluster` takes part in and that overlaps with one of the scopes.
 
-    Its pauses are not to be taken off by anybody else. "" stands for all namespaces.
+    Its pauses are not to be taken off by anybody else.
     """
-    records = await list_records(cluster)
-    wanted = [found for found in records if found.scope in ("", *scopes) or "" in scopes]
     what = "the move {} of its objects is under way (phase {})"
     remedy = "Finish it with: capi-mover resume, or undo it with: capi-mover rollback"
     return [
-        Problem("under-way", cluster.name, found.scope or "all namespaces", what.format(found.id, found.phase), remedy)
-        for found in wanted
+        Problem("under-way", cluster.name, described(found.scope), what.format(found.id, found.phase), remedy)
+        for found in await under_way(cluster, scopes)
     ]
 
 

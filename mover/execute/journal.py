@@ -6,7 +6,7 @@ parts are written before the head that names them, and removed after it has chan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from mover.errors import AlreadyExistsError, NotFoundError
 from mover.kube import Cluster
 from mover.models import MANAGER, Phase
 from mover.record import NAMESPACE, CopyEntry, Encoded, Record, RecordError, chunk_name, decode, encode, name_of
+from mover.scope import overlap
 
 _HEADS = {"labelSelector": f"{codec.LABEL}=head"}
 _COLLECTION = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
@@ -109,10 +110,33 @@ async def read_record(cluster: Cluster, scope: str) -> Record | None:
 
 async def list_records(cluster: Cluster) -> tuple[Record, ...]:
     """Returns the records of all moves that `cluster` takes part in, by scope."""
-    heads = await cluster.list_names(_COLLECTION, _HEADS)
-    scopes = sorted(head["metadata"]["annotations"][codec.SCOPE_ANNOTATION] for head in heads)
+    scopes = sorted(head["metadata"]["annotations"][codec.SCOPE_ANNOTATION] for head in await _heads(cluster))
     records = await all_of(read_record(cluster, scope) for scope in scopes)
     return tuple(record for record in records if record is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A move that a cluster takes part in, as the head of its record says."""
+
+    scope: str
+    id: str
+    phase: str
+
+
+async def under_way(cluster: Cluster, scopes: Collection[str]) -> tuple[UnderWay, ...]:
+    """Returns the moves that `cluster` takes part in and that overlap with one of the scopes, by scope."""
+    heads = [(head["metadata"]["annotations"][codec.SCOPE_ANNOTATION], head) for head in await _heads(cluster)]
+    found = [
+        UnderWay(scope, head["data"]["id"], head["data"]["phase"])
+        for scope, head in heads
+        if any(overlap(scope, other) for other in scopes)
+    ]
+    return tuple(sorted(found, key=lambda move: move.scope))
+
+
+async def _heads(cluster: Cluster) -> Sequence[Mapping[str, Any]]:
+    return await cluster.list_names(_COLLECTION, _HEADS)
 
 
 async def _read_chunks(cluster: Cluster, scope: str, data: Mapping[str, str]) -> list[dict[str, Any]]:

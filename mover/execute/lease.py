@@ -2,7 +2,8 @@
 
 A holder is gone if its lease has not been renewed for twice its duration, or if it ran on this host and its process
 has ended. Two movers on the same objects are kept apart by the API server: the lease is written with its
-resourceVersion.
+resourceVersion. Moves that only overlap have leases of different names: whoever has taken one looks for the others, so
+that of two at the same time at least one gives up.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from graph.resource import Object, ObjectKey, ResourceType
 from mover.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError, StoppedError, TransientError
 from mover.kube import Cluster
 from mover.models import MANAGER
-from mover.record import NAMESPACE, name_of
+from mover.record import NAMESPACE, SCOPE_ANNOTATION, name_of
+from mover.scope import described, overlap
 
 LEASES = ResourceType("coordination.k8s.io", "v1", "Lease", "leases")
 DURATION_S = 20.0
@@ -37,9 +39,8 @@ class LeaseHeldError(StoppedError):
     """Another mover works on the same objects."""
 
     def __init__(self, cluster: str, scope: str, holder: str) -> None:
-        what = f"namespace {scope}" if scope else "all namespaces"
         super().__init__(
-            f"Another capi-mover works on {what} of the {cluster} cluster: {holder}",
+            f"Another capi-mover works on {described(scope)} of the {cluster} cluster: {holder}",
             "Wait until it has ended; if it is gone, its lease ends by itself within seconds",
         )
         self.holder = holder
@@ -122,6 +123,11 @@ async def held(cluster: Cluster, scope: str) -> AsyncIterator[Claim]:
     """
     lease = _Lease(cluster, scope)
     await lease.take()
+    try:
+        await lease.require_alone()
+    except BaseException:
+        await lease.release()
+        raise
     body = asyncio.current_task()
     claim = Claim()
 
@@ -184,6 +190,21 @@ class _Lease:
                     return
             else:
                 return
+
+    async def require_alone(self) -> None:
+        """Looks for other leases once this one is taken.
+
+        Raises:
+            LeaseHeldError: A living mover holds one that overlaps.
+        """
+        for other in (await self._cluster.list(LEASES, NAMESPACE)).objects:
+            scope = other.annotations.get(SCOPE_ANNOTATION)
+            if scope is None or other.key == self._key or not overlap(scope, self._scope):
+                continue
+            spec = other.body()["spec"]
+            holder = spec.get("holderIdentity") or ""
+            if not (is_gone(holder) or _has_ended(spec)):
+                raise LeaseHeldError(self._cluster.name, scope, holder)
 
     async def keep(self) -> None:
         """Renews the lease for as long as the program lives.
@@ -269,7 +290,8 @@ class _Lease:
             "leaseDurationSeconds": int(DURATION_S),
             "renewTime": self._sent[-1],
         }
-        metadata = {"namespace": NAMESPACE, "name": self._key.name, **identity}
+        marked = {"annotations": {SCOPE_ANNOTATION: self._scope}}
+        metadata = {"namespace": NAMESPACE, "name": self._key.name, **marked, **identity}
         return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
 
 

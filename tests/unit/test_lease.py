@@ -14,6 +14,7 @@ from aiohttp import web
 from mover.errors import ForbiddenError
 from mover.execute import lease
 from mover.execute.lease import LEASES, LeaseHeldError, LeaseLostError, held, is_gone, this_holder
+from mover.record import SCOPE_ANNOTATION
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import make
 from tests.unit.scripted_server import Reply, failure, reset, until
@@ -62,8 +63,26 @@ async def test_the_lease_goes_when_the_body_fails() -> None:
 
 async def test_leases_of_different_moves_do_not_meet() -> None:
     server = FakeApiServer()
-    async with held(server.direct(), "ns"), held(server.direct(), "other"), held(server.direct(), ""):
-        assert len(server.bodies) == 3
+    async with held(server.direct(), "ns"), held(server.direct(), "other"):
+        assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize(("one", "other"), [("ns", ""), ("", "ns"), ("ns", "ns/a"), ("ns/a", "ns"), ("ns/a", "ns/b")])
+async def test_leases_of_moves_that_overlap_meet_whatever_their_names(one: str, other: str) -> None:
+    server = FakeApiServer()
+    async with held(server.direct(), one):
+        before = set(server.bodies)
+        with pytest.raises(LeaseHeldError, match="Another capi-mover works on"):
+            async with held(server.direct(), other):
+                pytest.fail("the body must not run")
+        assert set(server.bodies) == before
+
+
+async def test_an_overlapping_lease_of_a_dead_holder_is_in_nobodys_way() -> None:
+    server = taken_by("elsewhere/1/2", renewed=41.0)
+    server.bodies[PATH]["metadata"]["annotations"] = {SCOPE_ANNOTATION: "ns"}
+    async with held(server.direct(), ""):
+        assert len(server.bodies) == 2
 
 
 async def test_a_living_holder_is_named_and_left_alone() -> None:
@@ -123,7 +142,7 @@ async def test_a_lease_that_ends_between_two_looks_is_ours() -> None:
     server = taken_by("elsewhere/1/2")
 
     def vanish(request: web.Request) -> Reply | None:
-        if request.method == "GET":
+        if request.method == "GET" and request.path == PATH:
             server.bodies.clear()
         return None
 

@@ -1,0 +1,48 @@
+"""What a move is of: all namespaces, one of them, or single Clusters of one. Written as one string.
+
+"" stands for all namespaces, "metal3" for one, "metal3/a,b" for the Clusters a and b of it. Names of Kubernetes have
+neither "/" nor ",". Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def scope_of(namespace: str, clusters: Iterable[str] = ()) -> str:
+    """Returns the scope of a namespace ("" for all), or of some of its Clusters.
+
+    >>> scope_of("metal3", ["b", "a"])
+    'metal3/a,b'
+    """
+    names = ",".join(sorted(set(clusters)))
+    return f"{namespace}/{names}" if names else namespace
+
+
+def namespace_of(scope: str) -> str:
+    """Returns the namespace of a scope, "" for all."""
+    return scope.partition("/")[0]
+
+
+def clusters_of(scope: str) -> tuple[str, ...]:
+    """Returns the names of the single Clusters of a scope, sorted; none if all of the namespace is meant."""
+    names = scope.partition("/")[2]
+    return tuple(names.split(",")) if names else ()
+
+
+def overlap(one: str, other: str) -> bool:
+    """Returns whether two moves may work on the same objects: then one has to end before the other begins.
+
+    Two single Clusters of one namespace do overlap: both moves may copy what the Clusters share, and the rollback of
+    one would take off what the other has counted on.
+    """
+    spaces = {namespace_of(one), namespace_of(other)}
+    return len(spaces) == 1 or "" in spaces
+
+
+def described(scope: str) -> str:
+    """Returns the scope in words."""
+    namespace, names = namespace_of(scope), clusters_of(scope)
+    if names:
+        return f"{'Cluster' if len(names) == 1 else 'Clusters'} {', '.join(names)} of namespace {namespace}"
+    return f"namespace {namespace}" if namespace else "all namespaces"
