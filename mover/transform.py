@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -111,6 +111,38 @@ def _renamed_key(key: str, new_uids: Mapping[str, str]) -> str:
     identity = orjson.loads(key[2:])
     uid = identity.get("uid")
     return f"k:{orjson.dumps({**identity, 'uid': new_uids[uid]}).decode()}" if uid in new_uids else key
+
+
+def without_owners(body: Mapping[str, Any], uids: Collection[str]) -> dict[str, Any]:
+    """Returns the body without the owners of these UIDs, and without what its field managers know of them."""
+    metadata = dict(body["metadata"])
+    metadata["ownerReferences"] = [one for one in metadata.get("ownerReferences") or () if one["uid"] not in uids]
+    metadata["managedFields"] = [
+        {**entry, "fieldsV1": _forgetting(entry.get("fieldsV1") or {}, uids)}
+        for entry in metadata.get("managedFields") or ()
+    ]
+    return {**body, "metadata": metadata}
+
+
+def _forgetting(fields: Mapping[str, Any], uids: Collection[str]) -> dict[str, Any]:
+    metadata = fields.get("f:metadata")
+    references = metadata.get("f:ownerReferences") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(references, dict):
+        return dict(fields)
+    kept = {key: value for key, value in references.items() if _uid_of(key) not in uids}
+    return {**fields, "f:metadata": {**metadata, "f:ownerReferences": kept}}
+
+
+def _uid_of(key: str) -> str | None:
+    return orjson.loads(key[2:]).get("uid") if key.startswith("k:") else None
+
+
+def joined_owners(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns all owner references, each owner once; of two controllers, of which there may be one, `ours` has it."""
+    known = {reference["uid"] for reference in ours}
+    controlled = any(reference.get("controller") for reference in ours)
+    others = [reference for reference in theirs if reference["uid"] not in known]
+    return [*ours, *(other for other in others if not (controlled and other.get("controller")))]
 
 
 def same_managers(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graph import rules
-from graph.resource import Object, ResourceType
+from graph.resource import Object, ObjectKey, ResourceType
 from mover.allocations import compare_allocations
 from mover.choices import RestoreStatus
 from mover.concurrency import all_of
@@ -42,10 +42,12 @@ class Made:
     Attributes:
         created: UIDs on the source of the objects whose copies the move made; what was there before is not in it.
         new_uids: UID on the source -> UID on the target, of copies and of owners found there.
+        adopted: UIDs on the source of objects that the target had: others there may own them, too.
     """
 
     created: frozenset[str]
     new_uids: Mapping[str, str]
+    adopted: frozenset[str] = frozenset()
 
 
 async def compare_copies(
@@ -78,6 +80,9 @@ async def compare_copies(
             for side in (want, have):
                 side.pop("status", None)
                 side["metadata"]["managers"] = _without_status(side["metadata"]["managers"])
+        if obj.uid in made.adopted:
+            owners = want["metadata"]["owners"]
+            have["metadata"]["owners"] = [owner for owner in have["metadata"]["owners"] if owner in owners]
         if not want["metadata"]["managers"]:
             # Somebody has cleared the original's managers; a server does not let a copy be without.
             have["metadata"]["managers"] = {}
@@ -106,24 +111,33 @@ def status_is_restored(obj: Object, restore_status: RestoreStatus) -> bool:
 async def source_drift(source: Cluster, plan: Plan) -> Drift:
     """Returns what changed on the source since the plan's snapshot; reads metadata only."""
     selected = {obj.uid: obj for obj in plan.selection.selected}
+    belongs = _belongs_to_whole if plan.rules.clusters is None else _belongs_to_clusters
     known = plan.selection.graph.objects
     now = {obj.uid: obj for obj in await read_objects(source, plan.selection.selected, metadata_only=True)}
     changed = [
         now[uid] for uid, obj in selected.items() if uid in now and now[uid].resource_version != obj.resource_version
     ]
-    appeared = [obj for uid, obj in now.items() if uid not in known and _may_belong(obj, selected)]
+    appeared = [obj for uid, obj in now.items() if uid not in known and belongs(obj, plan)]
     vanished = [obj for uid, obj in selected.items() if uid not in now]
     return Drift(_sorted(changed), _sorted(appeared), _sorted(vanished))
 
 
-def _may_belong(obj: Object, selected: Mapping[str, Object]) -> bool:
-    """Returns whether an object that is new since the snapshot would be part of the move.
+def _belongs_to_whole(obj: Object, plan: Plan) -> bool:
+    """Returns whether an object that is new since the snapshot would be part of the move of its namespace.
 
     It is if its type or its own labels say so, or if one of its owners moves; a Secret of somebody else is not.
     """
     if obj.type.move or rules.MOVE_LABEL in obj.labels or rules.MOVE_HIERARCHY_LABEL in obj.labels:
         return True
-    return any(owner.uid in selected for owner in obj.owners)
+    return any(plan.selection.is_selected(owner.uid) for owner in obj.owners)
+
+
+def _belongs_to_clusters(obj: Object, plan: Plan) -> bool:
+    """Returns the same for a move of single Clusters: those that stay are at work, and make objects all the time."""
+    name = obj.labels.get(rules.CLUSTER_NAME_LABEL, "")
+    if ObjectKey(*rules.CLUSTER, obj.key.namespace, name) in (plan.rules.clusters or ()):
+        return True
+    return any(plan.moves(owner.uid) for owner in obj.owners)
 
 
 async def read_objects(cluster: Cluster, like: Sequence[Object], *, metadata_only: bool = False) -> tuple[Object, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from mover import transform
+from mover.choices import ExistingPolicy
 from mover.discovery import NAMESPACES
 from mover.errors import AlreadyExistsError, BlockedError, ConflictError, NotFoundError
 from mover.execute.ready import run_ready
@@ -69,7 +70,8 @@ class Copier:
 
     def made(self) -> Made:
         """Returns what is known of the copies by now."""
-        return Made(frozenset(self.created), dict(self.new_uids))
+        adopted = self._overwritten if self._options.existing is ExistingPolicy.ADOPT else ()
+        return Made(frozenset(self.created), dict(self.new_uids), frozenset(adopted))
 
     def follow(self, plan: Plan) -> None:
         """Goes on with a newer plan of the same objects."""
@@ -171,6 +173,11 @@ class Copier:
             if any(owner.uid not in self.new_uids for owner in obj.owners):
                 # Some owners have left the source already: the copy's references are those that were verified.
                 body["metadata"]["ownerReferences"] = copy.body()["metadata"].get("ownerReferences") or []
+            elif image.uid in self.made().adopted:
+                # Those that own it there use it: an earlier move of another Cluster may have brought it.
+                ours = body["metadata"].get("ownerReferences") or []
+                theirs = copy.body()["metadata"].get("ownerReferences") or []
+                body["metadata"]["ownerReferences"] = transform.joined_owners(ours, theirs)
             try:
                 return obj, await self._target.replace(obj.type, body, manager=MANAGER)
             except ConflictError:

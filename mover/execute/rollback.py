@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from graph import rules
 from graph.build import build
 from graph.order import deletion_order
 from graph.resource import Object, ObjectKey, ResourceType
@@ -19,6 +20,7 @@ from mover.execute.clock import Clock
 from mover.execute.deleting import Remover, settle_nothing
 from mover.execute.journal import Journal
 from mover.execute.ready import run_each
+from mover.execute.resuming import resume
 from mover.kube import Cluster
 from mover.models import MANAGER, Phase
 from mover.pause import Pause, resume_patch
@@ -95,8 +97,19 @@ async def _remove_copies(target: Cluster, journal: Journal, plan: Plan, clock: C
     order = deletion_order(select(build(copies.values()), scope))
     remover = Remover(target, await deletion_webhooks(target), settle_nothing)
     await remover.remove_all(copies, order, clock.counter(Phase.ROLLING_BACK, "removed"))
+    await resume(target, _pauses_of_adopted(journal.record, plan), listener)
     for name in journal.record.namespaces:
         await _remove_namespace(target, name, listener)
+
+
+def _pauses_of_adopted(record: Record, plan: Plan) -> list[Pause]:
+    """Returns the pauses of shared objects that the target had before: Clusters that live there use them.
+
+    Clusters and hosts that were overwritten stay paused: their originals are about to be resumed.
+    """
+    adopted = [obj for obj in plan.selection.selected if obj.uid in record.overwritten]
+    keys = {plan.image(obj).key for obj in adopted if rules.is_shareable(obj.type.group_kind)}
+    return [pause for entry in record.target_pauses if (pause := entry.pause()).key in keys]
 
 
 async def _copies(target: Cluster, record: Record, plan: Plan) -> dict[str, Object]:
