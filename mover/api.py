@@ -11,23 +11,25 @@ from pathlib import Path
 
 from graph.resource import Object
 from mover import metal3
+from mover.choosing import choose, chooses
 from mover.concurrency import all_of
 from mover.diff import compare
 from mover.discovery import discover
-from mover.errors import Difference, RefusedError, UsageError
+from mover.errors import Difference, MoverError, Problem, RefusedError, StoppedError, UsageError
 from mover.events import Listener, Noted, ignore
-from mover.execute.backup import BackupResult, backup, release
+from mover.execute.backup import BackupResult, backup, moves_under_way, release
 from mover.execute.clock import Clock
 from mover.execute.forward import Outcome
-from mover.execute.journal import find, list_records, read_record
+from mover.execute.journal import find, list_records, read_record, under_way
 from mover.execute.restore import RestoreResult, restore, saved_objects
 from mover.execute.run import Clusters, go_on, start, undo
 from mover.kube import Cluster, connect
 from mover.models import KindCount, LeftObject, MoveOptions, MoveReport, Phase
 from mover.namespace import check_rules, namespace_mutator
 from mover.plan import Mutator, Plan, Rules, make_plan
-from mover.preflight import check_move
+from mover.preflight import Findings, check_move
 from mover.record import Record
+from mover.scope import described, namespace_of, scope_of
 from mover.waiting import wait_until
 
 DEFAULT_NAMESPACE = "default"
@@ -65,8 +67,7 @@ async def plan_async(source: ClusterRef, options: MoveOptions | None = None) -> 
     """
     options = options or MoveOptions()
     async with await connect("source", source.kubeconfig, source.context) as cluster:
-        scope = _namespace(cluster, options)
-        return make_plan(await discover(cluster, scope, strict_labels=options.strict_labels))
+        return await _plan(cluster, _namespace(cluster, options), options)
 
 
 async def move_async(
@@ -96,15 +97,90 @@ async def move_async(
     """
     options = options or MoveOptions()
     async with _connected(source, target) as clusters:
-        scope = _namespace(clusters.source, options)
-        record = (await find(clusters.source, clusters.target, scope)).newest
+        namespace = _namespace(clusters.source, options)
+        record = await _interrupted(clusters, namespace, options)
         if record is not None and record.is_rolling_back:
             listener(Noted(f"A rollback of the move {record.id} was interrupted; it is finished first"))
-            await undo(clusters, record, _mutators(scope, record.options, mutators), listener)
+            await undo(clusters, record, _mutators(namespace, record.options, mutators), listener)
             record = None
         if record is not None:
             return await _go_on(clusters, record, mutators, listener)
-        return await _start(clusters, scope, options, mutators, listener)
+        return await _start(clusters, namespace, options, mutators, listener)
+
+
+async def move_each_async(
+    source: ClusterRef,
+    target: ClusterRef,
+    namespaces: Sequence[str],
+    options: MoveOptions | None = None,
+    listener: Listener = ignore,
+    mutators: Sequence[Mutator] = (),
+) -> tuple[MoveReport, ...]:
+    """Moves several namespaces one after the other, each as a move of its own; see `move_async`.
+
+    All of them are checked before the first one moves. Each is moved, verified and committed for itself, so that a
+    failure leaves whole namespaces behind it; interrupted ones are finished.
+
+    Raises:
+        UsageError: Single Clusters of several namespaces are asked for, or one namespace twice.
+        RefusedError: The preflight found problems in one of them; nothing was changed.
+        SeriesStoppedError: One of them failed after others were moved; it says which.
+        MoverError: The first one failed; see `move_async`.
+    """
+    options = options or MoveOptions()
+    _require_series(namespaces, options)
+    each = [options.model_copy(update={"namespace": namespace}) for namespace in namespaces]
+    await _check_all(source, target, each, listener, mutators)
+    reports: list[MoveReport] = []
+    for one in each:
+        try:
+            reports.append(await move_async(source, target, one, listener, mutators))
+        except MoverError as error:
+            if not reports:
+                raise
+            raise SeriesStoppedError(namespaces, len(reports), error) from error
+    return tuple(reports)
+
+
+class SeriesStoppedError(StoppedError):
+    """One of several namespaces could not be moved, after others were."""
+
+    def __init__(self, namespaces: Sequence[str], done: int, cause: MoverError) -> None:
+        later = f"; {', '.join(namespaces[done + 1 :])} not begun" if namespaces[done + 1 :] else ""
+        super().__init__(
+            f"{cause}\nMoved: {', '.join(namespaces[:done])}; stopped at {namespaces[done]}{later}",
+            "Give the namespaces that are not moved again once that is mended",
+        )
+        self.cause = cause
+        self.exit_code = cause.exit_code
+
+
+def _require_series(namespaces: Sequence[str], options: MoveOptions) -> None:
+    if chooses(options):
+        raise UsageError("Single Clusters are of one namespace", "Move them with one --namespace at a time")
+    if options.to_namespace is not None:
+        raise UsageError("Several namespaces cannot become one (--to-namespace)", "Move them one at a time")
+    if len(set(namespaces)) < len(namespaces):
+        raise UsageError("A namespace is given twice")
+
+
+async def _check_all(
+    source: ClusterRef,
+    target: ClusterRef,
+    each: Sequence[MoveOptions],
+    listener: Listener,
+    mutators: Sequence[Mutator],
+) -> None:
+    """Runs the preflight of every move that was not begun yet."""
+    problems: list[Problem] = []
+    async with _connected(source, target) as clusters:
+        for options in each:
+            namespace = _namespace(clusters.source, options)
+            if await _interrupted(clusters, namespace, options) is None:
+                found = await _findings(clusters, namespace, options, mutators, listener)
+                problems += (problem for problem in found.problems if problem not in problems)
+    if problems:
+        raise RefusedError(problems)
 
 
 async def resume_async(
@@ -113,15 +189,24 @@ async def resume_async(
     namespace: str | None = None,
     listener: Listener = ignore,
     mutators: Sequence[Mutator] = (),
+    clusters: Sequence[str] = (),
 ) -> MoveReport:
     """Finishes an interrupted move and returns what was done; see `move_async`.
 
+    Args:
+        source: Where the objects come from.
+        target: Where they go.
+        namespace: What is moved; None for the namespace of the source's context.
+        listener: Told of every step.
+        mutators: Those that the move was begun with.
+        clusters: The Clusters, if single ones are moved; with none the only move of the namespace is meant.
+
     Raises:
-        UsageError: No move of that namespace is under way.
+        UsageError: No such move is under way, or several are.
     """
-    async with _connected(source, target) as clusters:
-        record = await _record_of(clusters, namespace)
-        return await _go_on(clusters, record, mutators, listener)
+    async with _connected(source, target) as both_sides:
+        record = await _record_of(both_sides, namespace, clusters)
+        return await _go_on(both_sides, record, mutators, listener)
 
 
 async def rollback_async(
@@ -130,18 +215,19 @@ async def rollback_async(
     namespace: str | None = None,
     listener: Listener = ignore,
     mutators: Sequence[Mutator] = (),
+    clusters: Sequence[str] = (),
 ) -> None:
     """Undoes an interrupted move: the copies leave the target, the source is as it was.
 
+    Args: see `resume_async`.
+
     Raises:
-        UsageError: No move of that namespace is under way.
+        UsageError: No such move is under way, or several are.
         StoppedError: It is past its commit point, or the target cannot be reached.
     """
-    async with _connected(source, target) as clusters:
-        scope = _namespace(clusters.source, MoveOptions(namespace=namespace))
-        # The source's word counts, and a dead target must not keep it from being resumed.
-        record = await read_record(clusters.source, scope) or await _record_of(clusters, namespace)
-        await undo(clusters, record, _mutators(record.scope, record.options, mutators), listener)
+    async with _connected(source, target) as both_sides:
+        record = await _record_of(both_sides, namespace, clusters)
+        await undo(both_sides, record, _mutators(record.namespace, record.options, mutators), listener)
 
 
 async def status_async(cluster: ClusterRef) -> tuple[Record, ...]:
@@ -161,6 +247,8 @@ async def backup_async(
 ) -> BackupResult:
     """Saves the objects of a namespace to a directory; see `mover.execute.backup.backup`."""
     options = options or MoveOptions()
+    if chooses(options):
+        raise UsageError("A directory holds whole namespaces", "Leave out --cluster and --selector")
     async with await connect("source", source.kubeconfig, source.context) as cluster:
         scope = _namespace(cluster, options)
         plan = make_plan(await discover(cluster, scope, strict_labels=options.strict_labels))
@@ -222,50 +310,101 @@ async def _connected(source: ClusterRef, target: ClusterRef) -> AsyncIterator[Cl
         yield Clusters(origin, goal)
 
 
-async def _record_of(clusters: Clusters, namespace: str | None) -> Record:
-    scope = _namespace(clusters.source, MoveOptions(namespace=namespace))
-    record = (await find(clusters.source, clusters.target, scope)).newest
-    if record is None:
-        what = f"the namespace {scope}" if scope else "all namespaces"
-        raise UsageError(f"No move of {what} is under way", "See: capi-mover status")
-    return record
+async def _record_of(clusters: Clusters, namespace: str | None, names: Sequence[str]) -> Record:
+    """Returns the record of the move that is meant.
+
+    The source is asked first: its word counts, and a dead target must not keep it from being resumed.
+    """
+    space = _namespace(clusters.source, MoveOptions(namespace=namespace))
+    others: list[str] = []
+    for cluster in (clusters.source, clusters.target):
+        scopes = [found.scope for found in await under_way(cluster, [space])]
+        meant = [scope for scope in scopes if _is_meant(scope, space, names)]
+        record = await read_record(cluster, meant[0]) if len(meant) == 1 else None
+        if record is not None:
+            return record
+        others += scopes
+    what = described(scope_of(space, names))
+    listed = f". Under way: {'; '.join(map(described, sorted(set(others))))}" if others else ""
+    raise UsageError(f"No move of {what} is under way{listed}", "See: capi-mover status")
+
+
+def _is_meant(scope: str, namespace: str, names: Sequence[str]) -> bool:
+    return scope == scope_of(namespace, names) or (not names and namespace_of(scope) == namespace)
+
+
+async def _interrupted(clusters: Clusters, namespace: str, options: MoveOptions) -> Record | None:
+    """Returns the record of an earlier run of the same move: what a selector chose then, whatever it says now."""
+    chooses(options)
+    if not options.selector:
+        return (await find(clusters.source, clusters.target, scope_of(namespace, options.clusters))).newest
+    for cluster in (clusters.source, clusters.target):
+        for found in await under_way(cluster, [namespace]):
+            record = (await find(clusters.source, clusters.target, found.scope)).newest
+            if record is not None and record.namespace == namespace and record.options.selector == options.selector:
+                return record
+    return None
 
 
 async def _start(
-    clusters: Clusters, scope: str, options: MoveOptions, mutators: Sequence[Mutator], listener: Listener
+    clusters: Clusters, namespace: str, options: MoveOptions, mutators: Sequence[Mutator], listener: Listener
 ) -> MoveReport:
     clock = Clock(listener)
     with clock.phase(Phase.PREFLIGHT):
-        rules = Rules(mutators=_mutators(scope, options, mutators))
-        plan = await _steady_plan(clusters.source, scope, options, rules, listener)
-        findings = await check_move(clusters.source, clusters.target, plan, options)
+        findings = await _findings(clusters, namespace, options, mutators, listener)
         if findings.problems:
             raise RefusedError(findings.problems)
     outcome = await start(clusters, findings, options, listener)
     return _report(clusters, outcome, clock.seconds)
 
 
-def _mutators(scope: str, options: MoveOptions, others: Sequence[Mutator]) -> tuple[Mutator, ...]:
+async def _findings(
+    clusters: Clusters, namespace: str, options: MoveOptions, mutators: Sequence[Mutator], listener: Listener
+) -> Findings:
+    """Returns what the preflight finds.
+
+    Raises:
+        RefusedError: Another move of these objects is under way: all else that could be found comes of it.
+    """
+    scope = scope_of(namespace, options.clusters)
+    busy = await all_of(moves_under_way(cluster, [scope]) for cluster in (clusters.source, clusters.target))
+    if any(busy):
+        raise RefusedError([problem for found in busy for problem in found])
+    known = _mutators(namespace, options, mutators)
+    plan = await _steady_plan(clusters.source, namespace, options, known, listener)
+    return await check_move(clusters.source, clusters.target, plan, options)
+
+
+def _mutators(namespace: str, options: MoveOptions, others: Sequence[Mutator]) -> tuple[Mutator, ...]:
     """Returns the mutators of a move: that of `to_namespace` first."""
     if options.to_namespace is None:
         return tuple(others)
-    check_rules(scope, options.to_namespace)
-    return (namespace_mutator(scope, options.to_namespace), *others)
+    check_rules(namespace, options.to_namespace)
+    return (namespace_mutator(namespace, options.to_namespace), *others)
 
 
-async def _steady_plan(source: Cluster, scope: str, options: MoveOptions, rules: Rules, listener: Listener) -> Plan:
+async def _steady_plan(
+    source: Cluster, namespace: str, options: MoveOptions, mutators: tuple[Mutator, ...], listener: Listener
+) -> Plan:
     """Returns the plan, made when no host is about to change any more or wait_hosts_s is over."""
-    plan = make_plan(await discover(source, scope, strict_labels=options.strict_labels), rules)
+    plan = await _plan(source, namespace, options, mutators)
     hosts = [obj for obj in plan.selection.moved if metal3.is_host(obj)]
     if not options.wait_hosts_s or not any(map(metal3.transition, hosts)):
         return plan
     await wait_until(source, hosts, metal3.transition, options.wait_hosts_s, listener)
-    return make_plan(await discover(source, scope, strict_labels=options.strict_labels), rules)
+    return await _plan(source, namespace, options, mutators)
+
+
+async def _plan(source: Cluster, namespace: str, options: MoveOptions, mutators: tuple[Mutator, ...] = ()) -> Plan:
+    chooses(options)
+    inventory = await discover(source, namespace, strict_labels=options.strict_labels)
+    choice = await choose(source, inventory, options)
+    return make_plan(inventory, Rules(mutators=mutators, clusters=choice.clusters, hosts=choice.hosts))
 
 
 async def _go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator], listener: Listener) -> MoveReport:
     listener(Noted(f"The move {record.id} was interrupted in the phase {record.phase}; it is finished now"))
-    known = _mutators(record.scope, record.options, mutators)
+    known = _mutators(record.namespace, record.options, mutators)
     return _report(clusters, await go_on(clusters, record, known, listener), {})
 
 
@@ -284,6 +423,7 @@ def _report(clusters: Clusters, outcome: Outcome, before: Mapping[Phase, float])
         source=source.context,
         target=target.context,
         namespace=scope,
+        clusters=tuple(sorted(key.name for key in selection.scope.clusters or ())),
         moved=_counted(selection.moved),
         kept=_counted(selection.kept),
         left=tuple(

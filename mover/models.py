@@ -52,6 +52,10 @@ class MoveOptions(_Frozen):
         strict_labels: Go by clusterctl's labels alone: Metal3's kinds and references are not known by themselves.
         leave_behind: Leave objects with an owner that does not move on the source, instead of refusing.
         on_failure: What becomes of a move that fails before anything was deleted: undo it, or keep it for a resume.
+        clusters: Names of the Clusters to move, and nothing that does not belong to them; none for the whole namespace.
+        selector: A label selector for the Clusters to move; "" for none.
+        hosts: A label selector for the spare hosts that come along with single Clusters; "" for none.
+        all_hosts: Whether all spare hosts do.
         to_namespace: The namespace on the target; None for the same one.
         keep_provider_ids: Accept that provider IDs keep the old namespace (docs/decisions/0016).
         wait_hosts_s: How long to wait for hosts that are about to change before the preflight, in seconds.
@@ -68,6 +72,10 @@ class MoveOptions(_Frozen):
     strict_labels: bool = False
     leave_behind: bool = False
     on_failure: OnFailure = OnFailure.ROLLBACK
+    clusters: tuple[str, ...] = ()
+    selector: str = ""
+    hosts: str = ""
+    all_hosts: bool = False
     to_namespace: str | None = None
     keep_provider_ids: bool = False
     wait_hosts_s: Annotated[float, Field(ge=0)] = 0.0
@@ -98,6 +106,7 @@ class MoveReport(_Frozen):
         source: Context name of the source.
         target: Context name of the target.
         namespace: What was moved; "" for all namespaces.
+        clusters: The Clusters that were moved, if it was not the whole namespace.
         moved: Objects created on the target and deleted from the source, by kind.
         kept: Objects created on the target and kept on the source, by kind.
         left: Objects of the namespace that stayed on the source.
@@ -111,6 +120,7 @@ class MoveReport(_Frozen):
     source: str
     target: str
     namespace: str
+    clusters: tuple[str, ...] = ()
     moved: tuple[KindCount, ...] = ()
     kept: tuple[KindCount, ...] = ()
     left: tuple[LeftObject, ...] = ()

@@ -17,6 +17,8 @@ from mover import metal3
 from mover.discovery import Inventory
 from mover.errors import StoppedError
 from mover.pause import Pause, pause_of, with_pause
+from mover.scope import scope_of
+from mover.transform import without_owners
 
 Mutator = Callable[[dict[str, Any]], dict[str, Any]]
 """Body on the source -> body on the target; pure, and its argument stays as it is.
@@ -32,11 +34,15 @@ class Rules:
         left_behind: Objects that stay although they would move, with everything below them.
         exactly: UIDs of the objects that move, whatever their owners; None to go by clusterctl's rules.
         mutators: Applied in their order to every body before it is created on the target.
+        clusters: The single Clusters that move; None for all of the namespace.
+        hosts: Spare hosts that come along with these.
     """
 
     left_behind: frozenset[ObjectKey] = frozenset()
     exactly: frozenset[str] | None = None
     mutators: tuple[Mutator, ...] = ()
+    clusters: frozenset[ObjectKey] | None = None
+    hosts: frozenset[ObjectKey] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +63,32 @@ class Plan:
     creation: Order
     deletion: Order
 
+    @property
+    def scope(self) -> str:
+        """Returns what is moved, as `mover.scope` writes it."""
+        return scope_of(self.inventory.namespace, (key.name for key in self.rules.clusters or ()))
+
     def object(self, uid: str) -> Object:
         """Returns the object of that UID on the source."""
         return self.selection.graph.objects[uid]
+
+    def moves(self, uid: str) -> bool:
+        """Returns whether the object of that UID leaves the source; False for one that is not known."""
+        decision = self.selection.decisions.get(uid)
+        return decision is not None and decision.fate is Fate.MOVE
 
     def is_kept(self, obj: Object) -> bool:
         """Returns whether the object stays on the source, too."""
         return self.selection.decisions[obj.uid].fate is Fate.KEEP
 
     def mutated(self, obj: Object) -> Object:
-        """Returns the object as the target shall have it in the end, but for owners and server fields."""
+        """Returns the object as the target shall have it in the end, but for owners and server fields.
+
+        Owners that stay with the Clusters they belong to are not owners of the copy.
+        """
+        dropped = self.selection.dropped_owners(obj.uid)
+        if dropped:
+            obj = parse_object(obj.type, without_owners(obj.body(), dropped))
         if not self.rules.mutators:
             return obj
         body = obj.body()
@@ -108,7 +130,14 @@ def make_plan(inventory: Inventory, rules: Rules | None = None) -> Plan:
         StoppedError: Two objects of the inventory cannot have been there at the same time.
     """
     rules = rules or Rules()
-    scope = Scope(inventory.namespace, inventory.shared_classes, rules.left_behind, rules.exactly)
+    scope = Scope(
+        inventory.namespace,
+        inventory.shared_classes,
+        left_behind=rules.left_behind,
+        exactly=rules.exactly,
+        clusters=rules.clusters,
+        hosts=rules.hosts,
+    )
     try:
         selection = select(build(inventory.objects, knows_metal3=not inventory.strict_labels), scope)
     except (DuplicateObjectError, DuplicateUIDError) as error:

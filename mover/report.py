@@ -17,6 +17,7 @@ from rich.table import Table
 from mover.events import Event, Noted, ObjectDone, PhaseEnded, PhaseStarted, Waiting
 from mover.models import KindCount, MoveReport, Phase
 from mover.record import Record
+from mover.scope import described, scope_of
 
 _TITLES = {
     Phase.PREFLIGHT: "Checking both clusters",
@@ -162,7 +163,7 @@ def summary(report: MoveReport) -> list[str | Table]:
     moved, kept = _as_dict(report.moved), _as_dict(report.kept)
     for kind in sorted({*moved, *kept}):
         table.add_row(kind, str(moved.get(kind, "")), str(kept.get(kind, "")))
-    what = f"namespace {report.namespace}" if report.namespace else "all namespaces"
+    what = described(scope_of(report.namespace, report.clusters))
     total = sum(moved.values()) + sum(kept.values())
     calls = sum(report.calls.values())
     took = f"It took {sum(report.seconds.values()):.1f} s; the objects were paused for {report.paused_s:.1f} s."
@@ -197,9 +198,9 @@ def status_lines(records: Sequence[Record]) -> list[str]:
         return ["No move is under way."]
     lines = []
     for record in records:
-        what = f"Namespace {record.scope}" if record.scope else "All namespaces"
+        what = described(record.scope)
         lines += [
-            f"{what}: move {record.id} of {record.objects} objects, phase {record.phase}",
+            f"{what[0].upper()}{what[1:]}: move {record.id} of {record.objects} objects, phase {record.phase}",
             f"  from {record.source.context} to {record.target.context}, since {record.started}",
             f"  worked on by {record.holder}",
             f"  next: {_next_command(record)}",
@@ -209,7 +210,8 @@ def status_lines(records: Sequence[Record]) -> list[str]:
 
 def _next_command(record: Record) -> str:
     flags = f"--kubeconfig-context {record.source.context} --to-kubeconfig-context {record.target.context}"
-    scope = f" -n {record.scope}" if record.scope else ""
+    scope = f" -n {record.namespace}" if record.namespace else " --all-namespaces"
+    scope += "".join(f" --cluster {name}" for name in record.clusters)
     if record.is_rolling_back:
         return f"capi-mover rollback {flags}{scope}"
     forward = f"capi-mover resume {flags}{scope}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mover.cli.app import app
 from mover.cli.options import (
+    AllNamespaces,
+    ClusterNames,
     HiddenWarnings,
     Kubeconfig,
     KubeconfigContext,
@@ -46,6 +48,8 @@ def resume(
     to_kubeconfig: ToKubeconfig = None,
     to_kubeconfig_context: ToKubeconfigContext = None,
     namespace: Namespace = None,
+    all_namespaces: AllNamespaces = False,
+    cluster: ClusterNames = None,
     verbosity: Verbosity = 0,
 ) -> None:
     """Finishes a move that was interrupted, from the record it left in the clusters.
@@ -61,7 +65,8 @@ def resume(
         source = api.ClusterRef(kubeconfig, kubeconfig_context)
         target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
         with new_view(console, verbosity) as view:
-            report = run(api.resume_async(source, target, namespace, view))
+            scope = "" if all_namespaces else namespace
+            report = run(api.resume_async(source, target, scope, view, clusters=cluster or ()))
         print_all(console, summary(report))
 
 
@@ -72,6 +77,8 @@ def rollback(
     to_kubeconfig: ToKubeconfig = None,
     to_kubeconfig_context: ToKubeconfigContext = None,
     namespace: Namespace = None,
+    all_namespaces: AllNamespaces = False,
+    cluster: ClusterNames = None,
     verbosity: Verbosity = 0,
 ) -> None:
     """Undoes a move that was interrupted before it deleted anything.
@@ -89,4 +96,5 @@ def rollback(
         source = api.ClusterRef(kubeconfig, kubeconfig_context)
         target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
         with new_view(console, verbosity) as view:
-            run(api.rollback_async(source, target, namespace, view))
+            scope = "" if all_namespaces else namespace
+            run(api.rollback_async(source, target, scope, view, clusters=cluster or ()))

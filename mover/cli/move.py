@@ -10,10 +10,12 @@ import typer
 from mover.choices import ExistingPolicy, OnFailure, PausedPolicy, RestoreStatus
 from mover.cli.app import app
 from mover.cli.options import (
+    AllNamespaces,
+    ClusterNames,
     HiddenWarnings,
     Kubeconfig,
     KubeconfigContext,
-    Namespace,
+    Namespaces,
     ToKubeconfig,
     ToKubeconfigContext,
     Verbosity,
@@ -33,7 +35,18 @@ def move(
     kubeconfig_context: KubeconfigContext = None,
     to_kubeconfig: ToKubeconfig = None,
     to_kubeconfig_context: ToKubeconfigContext = None,
-    namespace: Namespace = None,
+    namespace: Namespaces = None,
+    all_namespaces: AllNamespaces = False,
+    cluster: ClusterNames = None,
+    selector: Annotated[
+        str, typer.Option("--selector", "-l", help="Only the Clusters of the namespace with these labels.")
+    ] = "",
+    hosts: Annotated[
+        str, typer.Option(help="With single Clusters: the spare hosts with these labels, too. Default: they stay.")
+    ] = "",
+    all_hosts: Annotated[
+        bool, typer.Option("--all-hosts", help="With single Clusters: all spare hosts of the namespace, too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be moved, and change nothing.")] = False,
     to_directory: Annotated[
         Path | None, typer.Option(help="Save the objects to this directory instead of a cluster.")
@@ -86,12 +99,18 @@ def move(
     The target must have the same providers installed, at the same or newer versions.
 
     Example: capi-mover move --to-kubeconfig=target-kubeconfig.yaml -n metal3
+
+    Example: capi-mover move --to-kubeconfig=target-kubeconfig.yaml -n metal3 --cluster prod-1
     """
     _check_exclusive(
         {"--to-directory": to_directory, "--to-kubeconfig": to_kubeconfig},
         {"--from-directory": from_directory, "--to-directory": to_directory},
         {"--from-directory": from_directory, "--kubeconfig": kubeconfig},
+        {"--namespace": namespace or None, "--all-namespaces": all_namespaces or None},
     )
+    namespaces = _namespaces_of(namespace, all_namespaces=all_namespaces)
+    if to_directory and len(namespaces) > 1:
+        fail("A directory holds one namespace, or all of them", exit_code=2)
     if not (to_kubeconfig or to_kubeconfig_context or to_directory or from_directory or dry_run):
         fail("Please specify a target cluster using the --to-kubeconfig flag, or use --dry-run", exit_code=2)
     set_up_logging(verbosity, hide_api_warnings)
@@ -104,7 +123,11 @@ def move(
         source = api.ClusterRef(kubeconfig, kubeconfig_context)
         target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
         options = MoveOptions(
-            namespace=namespace or None,
+            namespace=namespaces[0],
+            clusters=tuple(cluster or ()),
+            selector=selector,
+            hosts=hosts,
+            all_hosts=all_hosts,
             paused=paused,
             existing=_existing_policy(adopt=adopt, overwrite=overwrite),
             to_namespace=to_namespace,
@@ -123,11 +146,22 @@ def move(
         elif from_directory:
             load(console, target, from_directory, options, Saving(verbosity=verbosity))
         elif dry_run:
-            _show_plan(console, run(api.plan_async(source, options)))
+            for one in namespaces:
+                _show_plan(console, run(api.plan_async(source, options.model_copy(update={"namespace": one}))))
         else:
             with new_view(console, verbosity) as view:
-                report = run(api.move_async(source, target, options, view))
-            print_all(console, summary(report))
+                if len(namespaces) == 1:
+                    reports = [run(api.move_async(source, target, options, view))]
+                else:
+                    given = [one for one in namespaces if one]
+                    reports = list(run(api.move_each_async(source, target, given, options, view)))
+            for report in reports:
+                print_all(console, summary(report))
+
+
+def _namespaces_of(given: list[str] | None, *, all_namespaces: bool) -> list[str | None]:
+    """Returns the namespaces to move, one at least: "" for all of them, None for the context's."""
+    return [""] if all_namespaces else list(filter(None, given or ())) or [None]
 
 
 def _existing_policy(*, adopt: bool, overwrite: bool) -> ExistingPolicy:

@@ -53,6 +53,20 @@ Namespace = Annotated[
         callback=lambda value: value.removeprefix("=") if value else value,
     ),
 ]
+Namespaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Namespace to move; may be repeated, one is moved after the other. Default: that of the source's context.",
+        callback=lambda values: [value.removeprefix("=") for value in values or ()],
+    ),
+]
+AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces, in one move.")]
+ClusterNames = Annotated[
+    list[str] | None,
+    typer.Option("--cluster", help="Only this Cluster of the namespace, and what belongs to it; may be repeated."),
+]
 Verbosity = Annotated[
     int, typer.Option("-v", "--v", min=0, help="How much to tell: 1 each object, 3 retries, 5 everything.")
 ]

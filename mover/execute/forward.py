@@ -30,6 +30,7 @@ from mover.kube import Cluster
 from mover.models import Phase
 from mover.pause import Pause, united
 from mover.plan import Plan, make_plan
+from mover.preflight.plan_checks import check_left_dependents, check_split
 from mover.record import PauseEntry, digest_of
 from mover.verify import Made, compare_copies, read_objects, source_drift
 
@@ -88,6 +89,8 @@ class Forward:
         if record.phase in (Phase.CLAIMED, Phase.PAUSING):
             await self._pause()
         if not record.is_committed:
+            _require_whole(self.plan, self._source)
+            self._require_copies_wanted()
             copier = await self._create()
             await self._verify(copier, mend=resumed)
             await self._commit()
@@ -165,6 +168,18 @@ class Forward:
         ]
         if foreign:
             raise ForeignObjectError(foreign, self._target.name)
+
+    def _require_copies_wanted(self) -> None:
+        """What an earlier run has copied for single Clusters still goes with them; nothing is left over."""
+        if self.plan.rules.clusters is None:
+            return
+        wanted = {image.key for image in self.plan.images()}
+        for entry in self._journal.record.copies:
+            if entry.key not in wanted:
+                raise StoppedError(
+                    f"{entry.key} was to move, but belongs to none of the chosen Clusters any more",
+                    "Undo the move with: capi-mover rollback, then move again",
+                )
 
     def _target_pauses(self) -> tuple[PauseEntry, ...]:
         pauses = [entry.pause() for entry in self._journal.record.pauses]
@@ -272,7 +287,21 @@ class Forward:
 
     async def _plan_again(self) -> Plan:
         """Returns the same plan made from what is on the source now."""
-        return make_plan(await again(self._source, self.plan.inventory), self.plan.rules)
+        plan = make_plan(await again(self._source, self.plan.inventory), self.plan.rules)
+        _require_whole(plan, self._source)
+        return plan
+
+
+def _require_whole(plan: Plan, source: Cluster) -> None:
+    """No Cluster that stays, and is at work all the time, has begun to share what cannot be shared."""
+    if plan.rules.clusters is None:
+        return
+    problems = [*check_split(plan), *check_left_dependents(plan)]
+    if problems:
+        raise StoppedError(
+            f"{problems[0].subject} of the {source.name} cluster came to be shared meanwhile: {problems[0].what}",
+            problems[0].remedy,
+        )
 
 
 def _require_same(appeared: Sequence[Object], vanished: Sequence[Object], source: Cluster) -> None:

@@ -10,13 +10,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from graph import rules
 from graph.resource import ObjectKey
 from mover.choices import OnFailure
 from mover.discovery import NAMESPACES, Inventory, discover
 from mover.errors import ApiError, MoverError, StoppedError, TransientError, UsageError, VerificationError
 from mover.events import Listener, Noted
 from mover.execute.forward import Forward, Outcome
-from mover.execute.journal import Journal, find, read_record
+from mover.execute.journal import Journal, find, read_record, under_way
 from mover.execute.lease import Claim, held, this_holder
 from mover.execute.rollback import roll_back
 from mover.kube import Cluster
@@ -24,6 +25,7 @@ from mover.models import MoveOptions, Phase
 from mover.plan import Mutator, Plan, Rules, make_plan
 from mover.preflight import Findings
 from mover.record import Identity, Record
+from mover.scope import described
 
 log = logging.getLogger("capi-mover.execute")
 
@@ -80,16 +82,34 @@ async def start(clusters: Clusters, findings: Findings, options: MoveOptions, li
         RolledBackError: It failed and was undone.
         InterruptedMoveError: It failed and can be resumed.
     """
-    scope = findings.plan.inventory.namespace
+    scope = findings.plan.scope
     async with _claimed(clusters, scope) as claims:
         found = await find(clusters.source, clusters.target, scope)
         if found.newest is not None:
             raise StoppedError(
                 f"A move of the same objects was begun meanwhile ({found.newest.id})", "See: capi-mover status"
             )
+        await _require_alone(clusters, scope)
         journal = Journal(await _new_record(clusters, findings, options), (clusters.source, clusters.target))
         await _begin(journal)
         return await _run(clusters, claims, journal, findings.plan, listener)
+
+
+async def _require_alone(clusters: Clusters, scope: str) -> None:
+    """Nobody has left a move that overlaps with this one; asked once the leases are held, so that nobody can begin one.
+
+    Raises:
+        StoppedError: There is such a move.
+    """
+    for cluster in (clusters.source, clusters.target):
+        others = await under_way(cluster, [scope])
+        if others:
+            other = others[0]
+            raise StoppedError(
+                f"The move {other.id} of {described(other.scope)} is under way on the {cluster.name} cluster "
+                f"(phase {other.phase})",
+                "Finish it with: capi-mover resume, or undo it with: capi-mover rollback",
+            )
 
 
 async def _begin(journal: Journal) -> None:
@@ -230,7 +250,7 @@ async def _new_record(clusters: Clusters, findings: Findings, options: MoveOptio
     return Record(
         id=uuid.uuid4().hex[:8],
         phase=Phase.CLAIMED,
-        scope=plan.inventory.namespace,
+        scope=plan.scope,
         source=await identity_of(clusters.source),
         target=await identity_of(clusters.target),
         options=options,
@@ -240,6 +260,7 @@ async def _new_record(clusters: Clusters, findings: Findings, options: MoveOptio
         used=findings.used,
         overwritten=findings.overwritten,
         left_behind=tuple(sorted((k.group, k.kind, k.namespace, k.name) for k in plan.rules.left_behind)),
+        hosts=tuple(sorted(key.name for key in plan.rules.hosts)),
     )
 
 
@@ -261,8 +282,18 @@ async def _plan_of(source: Cluster, record: Record, mutators: Sequence[Mutator])
     """Returns the plan of a recorded move, made from what is on the source now."""
     if record.phase is Phase.RESUMING:
         # All originals are gone, and their namespace may be gone, too.
-        return make_plan(Inventory(record.scope, (), (), (), frozenset()))
-    left_behind = frozenset(ObjectKey(*parts) for parts in record.left_behind)
-    exactly = frozenset(record.moving) if record.is_committed else None
-    inventory = await discover(source, record.scope, strict_labels=record.options.strict_labels)
-    return make_plan(inventory, Rules(left_behind, exactly, tuple(mutators)))
+        return make_plan(Inventory(record.namespace, (), (), (), frozenset()), _rules_of(record, mutators))
+    inventory = await discover(source, record.namespace, strict_labels=record.options.strict_labels)
+    return make_plan(inventory, _rules_of(record, mutators))
+
+
+def _rules_of(record: Record, mutators: Sequence[Mutator]) -> Rules:
+    """Returns the rules that the recorded move was begun by: Clusters and hosts by name, not by selector."""
+    clusters = frozenset(ObjectKey(*rules.CLUSTER, record.namespace, name) for name in record.clusters)
+    return Rules(
+        left_behind=frozenset(ObjectKey(*parts) for parts in record.left_behind),
+        exactly=frozenset(record.moving) if record.is_committed else None,
+        mutators=tuple(mutators),
+        clusters=clusters or None,
+        hosts=frozenset(ObjectKey(*rules.BARE_METAL_HOST, record.namespace, name) for name in record.hosts),
+    )

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from graph import rules
-from graph.selection import Fate
+from graph.resource import Object
+from graph.selection import Rule
 from mover import metal3
 from mover.choices import PausedPolicy, RestoreStatus
 from mover.errors import Problem
@@ -24,6 +25,7 @@ def check_plan(plan: Plan, options: MoveOptions) -> list[Problem]:
         *check_provisioned(plan),
         *paused,
         *check_not_deleting(plan),
+        *check_split(plan),
         *check_left_dependents(plan),
         *check_one_owner(plan),
         *check_hosts_steady(plan),
@@ -81,19 +83,43 @@ def check_not_deleting(plan: Plan) -> list[Problem]:
     return [Problem("deleting", "source", str(obj.key), what, remedy) for obj in dying]
 
 
+def check_split(plan: Plan) -> list[Problem]:
+    """Nothing belongs to Clusters on both sides that cannot be in two places (docs/decisions/0021)."""
+    decisions = plan.selection.decisions
+    return [
+        Problem("split", "source", str(obj.key), f"it cannot be split. {decisions[obj.uid].reason}", _split_remedy(obj))
+        for obj in plan.selection.left
+        if decisions[obj.uid].rule is Rule.CANNOT_BE_SPLIT
+    ]
+
+
+def _split_remedy(obj: Object) -> str:
+    together = "Move these Clusters together (--cluster for each)"
+    if obj.type.group_kind in rules.ALLOCATOR_KINDS:
+        return f"{together}, or give each a {obj.key.kind} of its own: two copies would hand out the same numbers twice"
+    return f"{together}, or end what ties it to one of them (owner, label or reference)"
+
+
 def check_left_dependents(plan: Plan) -> list[Problem]:
-    """Nothing stays behind that the garbage collector would delete once all its owners have moved away."""
-    selection = plan.selection
-    problems = []
-    for obj in selection.left:
-        fates = [selection.decisions[owner.uid].fate for owner in obj.owners if owner.uid in selection.decisions]
-        if fates and len(fates) == len(obj.owners) and all(fate is Fate.MOVE for fate in fates):
-            what = (
-                f"it stays, but the garbage collector deletes it once {obj.owners[0].kind} {obj.owners[0].name} moved"
-            )
-            remedy = f"Label it {rules.MOVE_LABEL} to take it along, or take its owner references off"
-            problems.append(Problem("left-dependents", "source", str(obj.key), what, remedy))
-    return problems
+    """Nothing stays on the source that the garbage collector would delete once all its owners have moved away.
+
+    Cluster-scoped objects are not looked at: the collector does not follow them to owners in a namespace.
+    """
+    staying = [*plan.selection.left, *(obj for obj in plan.selection.kept if obj.type.namespaced)]
+    return [
+        _collected(obj, plan) for obj in staying if obj.owners and all(plan.moves(owner.uid) for owner in obj.owners)
+    ]
+
+
+def _collected(obj: Object, plan: Plan) -> Problem:
+    owner = f"{obj.owners[0].kind} {obj.owners[0].name}"
+    if plan.is_kept(obj):
+        what = f"the garbage collector deletes it once {owner} moved. {plan.selection.decisions[obj.uid].reason}"
+        remedy = "Give it an owner that stays, too, or take its owner references off"
+    else:
+        what = f"it stays, but the garbage collector deletes it once {owner} moved"
+        remedy = f"Label it {rules.MOVE_LABEL} to take it along, or take its owner references off"
+    return Problem("left-dependents", "source", str(obj.key), what, remedy)
 
 
 def check_one_owner(plan: Plan) -> list[Problem]:

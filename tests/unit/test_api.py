@@ -135,7 +135,7 @@ async def test_an_interrupted_rollback_is_finished_before_a_move_begins(library:
 
 @pytest.mark.parametrize("namespace", ["ns", ""])
 async def test_without_a_record_there_is_nothing_to_resume_or_undo(library: Library, namespace: str) -> None:
-    what = "the namespace ns" if namespace else "all namespaces"
+    what = "namespace ns" if namespace else "all namespaces"
     for act in (api.resume_async, api.rollback_async):
         with pytest.raises(UsageError, match=f"No move of {what} is under way"):
             await act(HERE, THERE, namespace)

@@ -58,6 +58,7 @@ def refusal(result: Result, exit_code: int = 2) -> str:
         (("--from-directory", "d", "--to-directory", "e"), "--from-directory and --to-directory"),
         (("--from-directory", "d", "--kubeconfig", "k"), "--from-directory and --kubeconfig"),
         (("--to-kubeconfig", "k", "--adopt", "--overwrite"), "--adopt and --overwrite"),
+        (("--to-kubeconfig", "k", "-n", "ns", "-A"), "--namespace and --all-namespaces"),
     ],
 )
 def test_flags_that_exclude_each_other_are_refused_by_name(flags: tuple[str, ...], named: str) -> None:
@@ -192,11 +193,56 @@ def test_without_a_namespace_that_of_the_context_is_asked_for(library: Library, 
         (("--leave-behind",), MoveOptions(leave_behind=True)),
         (("--restore-status", "metal3"), MoveOptions(restore_status=RestoreStatus.METAL3)),
         (("--pause-timeout", "5"), MoveOptions(pause_timeout_s=5)),
+        (("-A",), MoveOptions(namespace="")),
+        (("--cluster", "a", "--cluster", "b"), MoveOptions(clusters=("a", "b"))),
+        (("--selector", "a=b", "--hosts", "c=d"), MoveOptions(selector="a=b", hosts="c=d")),
+        (("--cluster", "a", "--all-hosts"), MoveOptions(clusters=("a",), all_hosts=True)),
     ],
 )
 def test_each_option_of_a_move_has_its_flag(library: Library, flags: tuple[str, ...], options: MoveOptions) -> None:
     run("move", "--to-kubeconfig", "c", *flags)
     assert library.asked[-1] == options
+
+
+def test_several_namespaces_move_as_a_series_with_a_summary_each(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def move_each(
+        source: api.ClusterRef, target: api.ClusterRef, namespaces: list[str], options: MoveOptions, _: Listener
+    ) -> tuple[MoveReport, ...]:
+        library.asked += [namespaces, options]
+        return tuple(MoveReport(source="here", target="there", namespace=name) for name in namespaces)
+
+    monkeypatch.setattr(api, "move_each_async", move_each)
+    result = run("move", "--to-kubeconfig", "c", "-n", "one", "-n=two")
+    assert library.asked[0] == ["one", "two"]
+    assert [name in result.stdout for name in ("Moved namespace one", "Moved namespace two")] == [True, True]
+
+
+def test_a_dry_run_shows_the_plan_of_each_namespace(library: Library) -> None:
+    run("move", "--dry-run", "-n", "one", "-n", "two")
+    assert [asked for asked in library.asked if isinstance(asked, MoveOptions)] == [
+        MoveOptions(namespace="one"),
+        MoveOptions(namespace="two"),
+    ]
+
+
+def test_a_directory_holds_one_namespace_or_all() -> None:
+    assert refusal(run("move", "--to-directory", "d", "-n", "one", "-n", "two")).startswith("A directory holds one")
+
+
+@pytest.mark.parametrize("command", ["resume", "rollback"])
+def test_an_interrupted_move_is_named_by_its_clusters_too(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    asked: list[object] = []
+
+    async def act(*given: object, clusters: list[str]) -> MoveReport:
+        asked.extend([given[2], clusters])
+        return MoveReport(source="here", target="there", namespace="ns", clusters=("a",))
+
+    monkeypatch.setattr(api, f"{command}_async", act)
+    assert run(command, "-n", "ns", "--cluster", "a").exit_code == 0
+    assert run(command, "-A").exit_code == 0
+    assert asked == ["ns", ["a"], "", ()]
 
 
 def test_a_context_of_the_same_kubeconfig_is_target_enough(library: Library) -> None:
