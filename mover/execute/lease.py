@@ -126,7 +126,7 @@ async def held(cluster: Cluster, scope: str) -> AsyncIterator[Claim]:
     try:
         await lease.require_alone()
     except BaseException:
-        await lease.release()
+        await lease.give_up(None)
         raise
     body = asyncio.current_task()
     claim = Claim()
