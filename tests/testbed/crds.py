@@ -16,6 +16,7 @@ import yaml
 
 from tests.testbed.client import AdminClient, AdminError
 
+CAPI_MODULE = "sigs.k8s.io/cluster-api"
 CRDS_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 INSTALL_TIMEOUT_S = 60.0
 
@@ -50,7 +51,7 @@ def capi_crds(module: Path) -> tuple[Crd, ...]:
     found = [
         labelled(crd, {**provider_labels(provider), **CONTRACT_LABELS})
         for provider, folders in CAPI_FOLDERS.items()
-        for crd in read_crds(_first_folder(module, folders))
+        for crd in read_crds(first_folder(module, folders))
     ]
     # clusterctl installs this one itself, without the label that makes its objects part of a move
     # (clusterctl client/cluster/inventory.go, createObj).
@@ -141,7 +142,12 @@ def _delays() -> Iterator[float]:
     yield from itertools.repeat(0.8)
 
 
-def _first_folder(module: Path, folders: Iterable[str]) -> Path:
+def first_folder(module: Path, folders: Iterable[str]) -> Path:
+    """Returns the first of the folders that exists in CAPI's module.
+
+    Raises:
+        FileNotFoundError: None of them is there.
+    """
     for folder in folders:
         if (module / folder).is_dir():
             return module / folder

@@ -44,6 +44,9 @@ class Tool(StrEnum):
     ETCD = "etcd"
     CLUSTERCTL = "clusterctl"
     TOXIPROXY = "toxiproxy"
+    CAPI_CORE = "capi-core-manager"
+    CAPI_BOOTSTRAP = "capi-kubeadm-bootstrap-manager"
+    CAPI_CONTROL_PLANE = "capi-kubeadm-control-plane-manager"
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class Recipe:
 _KUBERNETES_VERSION = "k8s.io/component-base/version"
 _CLUSTER_API = "sigs.k8s.io/cluster-api"
 
+
+def _cluster_api(package: str, duration: str) -> Recipe:
+    return Recipe(_CLUSTER_API, package, "cluster_api", duration, f"{_CLUSTER_API}/version")
+
+
 RECIPES: Mapping[Tool, Recipe] = {
     Tool.KUBE_APISERVER: Recipe(
         "k8s.io/kubernetes",
@@ -85,15 +93,16 @@ RECIPES: Mapping[Tool, Recipe] = {
         _KUBERNETES_VERSION,
     ),
     Tool.ETCD: Recipe("go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3", "etcd", "1 minute"),
-    Tool.CLUSTERCTL: Recipe(
-        _CLUSTER_API, f"{_CLUSTER_API}/cmd/clusterctl", "cluster_api", "2 minutes", f"{_CLUSTER_API}/version"
-    ),
+    Tool.CLUSTERCTL: _cluster_api(f"{_CLUSTER_API}/cmd/clusterctl", "2 minutes"),
     Tool.TOXIPROXY: Recipe(
         "github.com/Shopify/toxiproxy/v2",
         "github.com/Shopify/toxiproxy/v2/cmd/server",
         "toxiproxy",
         "20 seconds",
     ),
+    Tool.CAPI_CORE: _cluster_api(f"{_CLUSTER_API}/core", "2 minutes"),
+    Tool.CAPI_BOOTSTRAP: _cluster_api(f"{_CLUSTER_API}/bootstrap/kubeadm", "30 seconds"),
+    Tool.CAPI_CONTROL_PLANE: _cluster_api(f"{_CLUSTER_API}/controlplane/kubeadm", "30 seconds"),
 }
 
 

@@ -10,13 +10,11 @@ from pathlib import Path
 from tests.testbed import gobuild, kind
 from tests.testbed.client import AdminClient
 from tests.testbed.controlplane import ControlPlaneOptions
-from tests.testbed.crds import Crd, capi_crds, install
+from tests.testbed.crds import CAPI_MODULE, Crd, capi_crds, install
 from tests.testbed.kind import ManagementCluster
 from tests.testbed.metal3_crds import metal3_crds
 from tests.testbed.providers import default_providers, install_providers
 from tests.testbed.versions import Versions
-
-CAPI_MODULE = "sigs.k8s.io/cluster-api"
 
 
 def start_management_pair(

@@ -53,7 +53,8 @@ def _cluster(plan: ClusterPlan) -> Draft:
         "controlPlaneRef": reference(model.KUBEADM_CONTROL_PLANE, plan.name),
     }
     endpoint = {"controlPlaneEndpoint": {"host": plan.endpoint, "port": 6443}}
-    body = {"clusterNetwork": network, **(_topology(plan) if plan.spec.topology else references)}
+    paused = {"paused": True} if plan.spec.paused else {}
+    body = {"clusterNetwork": network, **paused, **(_topology(plan) if plan.spec.topology else references)}
     set_later = {**endpoint, **references} if plan.spec.topology else endpoint
     patch = {"metadata": {"finalizers": ["cluster.cluster.x-k8s.io"]}, "spec": set_later}
     return Draft(

@@ -81,6 +81,7 @@ class FleetSpec:
         unrelated_secrets: Secrets that have nothing to do with any of it.
         topology: Whether the clusters are made from a ClusterClass that they share.
         paused_conditions: Whether the kinds that report a Paused condition have it (False, NotPaused).
+        paused: Whether the clusters are created paused, for real controllers to look on while the rest is written.
         host_owners: Whether a claimed host is owned by its Metal3Machine, as CAPM3 did up to v1.13.
         cluster_name: Clusters are called `<cluster_name>-1` and so on.
         host_name: Hosts are called `<host_name>-0001` and so on.
@@ -94,6 +95,7 @@ class FleetSpec:
     unrelated_secrets: int = 2
     topology: bool = False
     paused_conditions: bool = True
+    paused: bool = False
     host_owners: bool = False
     cluster_name: str = "prod"
     host_name: str = "node"
