@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,6 +12,9 @@ from mover import metal3
 from mover.models import MANAGER
 
 PAUSED_FIELD: Final = "spec.paused"
+
+_AWAITED_KINDS: Final = rules.PAUSED_CONDITION_KINDS - rules.PAUSE_NOT_AWAITED_KINDS
+_PAUSED_BY_THEMSELVES: Final = frozenset({rules.CLUSTER, rules.CLUSTER_CLASS, rules.CLUSTER_RESOURCE_SET})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +100,45 @@ def united(known: Iterable[Pause], new: Iterable[Pause]) -> tuple[Pause, ...]:
     return tuple(pause for _, pause in sorted(pauses.items()))
 
 
+def unpaused_clusters(objects: Iterable[Object]) -> frozenset[ObjectKey]:
+    """Returns the keys of those of the objects that are Clusters and that nobody has paused."""
+    return frozenset(obj.key for obj in objects if obj.type.group_kind == rules.CLUSTER and not is_paused(obj))
+
+
+def lagging(obj: Object, unpaused: Collection[ObjectKey]) -> str | None:
+    """Returns why an object may not be paused yet: it still reports a pause that is over; None if it does not.
+
+    Its controller has not looked at it since that pause ended, or since a move has restored the condition. If it
+    were paused now, the old `True` could not be told from a confirmation of the new pause: a controller writes no
+    condition that is there already (CAPI util/paused/paused.go, EnsurePausedCondition), and the generation of what
+    its Cluster pauses does not change. `False` first and `True` afterwards is a confirmation, whatever clocks and
+    generations say (docs/decisions/0020).
+
+    Args:
+        obj: The object as it is before the move pauses anything.
+        unpaused: The Clusters that are not paused.
+    """
+    if obj.type.group_kind not in _AWAITED_KINDS or is_paused(obj):
+        return None
+    body = obj.body()
+    condition = _paused_condition(body.get("status") or {})
+    if condition is None or condition.get("status") != "True":
+        return None
+    if obj.type.group_kind not in _PAUSED_BY_THEMSELVES and _cluster_of(obj) not in unpaused:
+        return None
+    return "its controller still reports a pause that is over"
+
+
 def unready(obj: Object) -> str | None:
     """Returns why an object may not be moved yet, None if it may.
 
     A `block-move` annotation is its provider's request to wait (clusterctl mover.go, waitReadyForMove). Beyond
-    clusterctl, kinds that report the Paused condition must report it as true (CAPI v1beta2 conditions).
+    clusterctl, kinds that report the Paused condition must report it as true (CAPI v1beta2 conditions). That is a
+    confirmation only if the object was not `lagging` when it was paused.
     """
     if rules.BLOCK_MOVE_ANNOTATION in obj.annotations:
         return "its provider blocks the move (annotation block-move)"
-    if obj.type.group_kind not in rules.PAUSED_CONDITION_KINDS - rules.PAUSE_NOT_AWAITED_KINDS:
+    if obj.type.group_kind not in _AWAITED_KINDS:
         return None
     body = obj.body()
     condition = _paused_condition(body.get("status") or {})
@@ -121,3 +154,9 @@ def unready(obj: Object) -> str | None:
 def _paused_condition(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
     conditions = [*(status.get("conditions") or ()), *((status.get("v1beta2") or {}).get("conditions") or ())]
     return next((found for found in conditions if found.get("type") == "Paused"), None)
+
+
+def _cluster_of(obj: Object) -> ObjectKey | None:
+    """Returns the key of the Cluster whose pause an object follows (CAPI util.go, GetClusterFromMetadata)."""
+    name = obj.labels.get(rules.CLUSTER_NAME_LABEL) or (obj.body().get("spec") or {}).get("clusterName")
+    return ObjectKey(*rules.CLUSTER, obj.key.namespace, name) if name else None

@@ -1,14 +1,16 @@
 """Pausing the source, and waiting until its controllers have really seen it.
 
-Order: first what makes controllers stop by themselves (Clusters, ClusterClasses, and the Metal3 kinds that ignore
-their Cluster's pause); then wait; hosts last, because CAPM3 fences the claimed ones itself on a Cluster's pause,
-and leaves alone those that somebody else has paused (docs/metal3.md).
+Order: first wait until controllers have seen the end of any earlier pause; then set what makes them stop by
+themselves (Clusters, ClusterClasses, and the Metal3 kinds that ignore their Cluster's pause); wait again; hosts
+last, because CAPM3 fences the claimed ones itself on a Cluster's pause, and leaves alone those that somebody else
+has paused (docs/metal3.md).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from graph import rules
 from graph.resource import Object, ResourceType
@@ -19,7 +21,7 @@ from mover.events import Listener, ObjectDone
 from mover.execute.ready import run_each
 from mover.kube import Cluster
 from mover.models import MANAGER, MoveOptions, Phase
-from mover.pause import Pause, fences_of, pause_of, pause_patch, united, unready
+from mover.pause import Pause, fences_of, lagging, pause_of, pause_patch, united, unpaused_clusters, unready
 from mover.plan import Plan
 from mover.waiting import by_space, wait_until
 
@@ -49,10 +51,12 @@ class Pauser:
             note: Told of all pauses before the newest of them are set.
 
         Raises:
-            PauseTimeoutError: A controller did not confirm, or an object stayed blocked, within pause_timeout_s.
+            PauseTimeoutError: A controller has not seen the end of an earlier pause, did not confirm this one, or
+                an object stayed blocked, within pause_timeout_s each.
         """
         moved = self._plan.selection.moved
         new = [pause for obj in moved if not metal3.is_host(obj) and (pause := pause_of(obj))]
+        await self._wait_for_controllers(moved)
         pauses = united(known, new)
         await note(pauses)
         await run_each([pause for pause in pauses if not _is_of_host(pause)], self._set)
@@ -63,6 +67,13 @@ class Pauser:
         await run_each(hosts, self._fence)
         await self._wait_quiet(moved)
         return pauses
+
+    async def _wait_for_controllers(self, moved: Sequence[Object]) -> None:
+        """Waits until no object reports a pause that is over: only then can it confirm a new one."""
+        unpaused = unpaused_clusters(moved)
+        behind = [obj for obj in moved if lagging(obj, unpaused)]
+        why = partial(lagging, unpaused=unpaused)
+        await wait_until(self._source, behind, why, self._options.pause_timeout_s, self._listener)
 
     async def _set(self, pause: Pause) -> None:
         await self._source.merge_patch(pause.resource, pause.key, pause_patch(pause), manager=MANAGER)

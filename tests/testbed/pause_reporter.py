@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -54,14 +54,22 @@ class PauseReporter:
     Args:
         client: A client of the cluster.
         latency_s: How long it waits before it reacts, in seconds.
+        kinds: What it reports for; the rest has controllers of its own.
 
     Example:
         >>> async with PauseReporter(client, latency_s=0.2):
         ...     await move()
     """
 
-    def __init__(self, client: AdminClient, *, latency_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        client: AdminClient,
+        *,
+        latency_s: float = 0.0,
+        kinds: Collection[tuple[str, str]] = WATCHED | DEPENDENTS,
+    ) -> None:
         self._client = client
+        self._kinds = kinds
         self._latency_s = latency_s
         self._dependents: tuple[ResourceType, ...] = ()
         self._noticed: dict[str, tuple[object, ...]] = {}
@@ -72,7 +80,7 @@ class PauseReporter:
     async def __aenter__(self) -> Self:
         crds = (await self._client.list(CRDS_PATH))["items"]
         types = sorted(type_of(crd) for crd in crds)
-        self._dependents = tuple(t for t in types if t.group_kind in DEPENDENTS)
+        self._dependents = tuple(t for t in types if t.group_kind in DEPENDENTS and t.group_kind in self._kinds)
         self._task = asyncio.create_task(self._run([t for t in types if t.group_kind in WATCHED]))
         return self
 
@@ -109,7 +117,8 @@ class PauseReporter:
             if body is None:
                 return
             by_cluster = _spec_paused(body)
-            await self._report(resource_type, body, by_cluster=by_cluster)
+            if resource_type.group_kind in self._kinds:
+                await self._report(resource_type, body, by_cluster=by_cluster)
             if resource_type.group_kind == CLUSTER:
                 reports = (self._report_dependents(t, body, by_cluster=by_cluster) for t in self._dependents)
                 await asyncio.gather(*reports)

@@ -10,7 +10,16 @@ from graph import rules
 from graph.resource import Object
 from graph.rules import GroupKind
 from mover.models import MANAGER
-from mover.pause import PAUSED_FIELD, is_paused, pause_of, pause_patch, resume_patch, unready
+from mover.pause import (
+    PAUSED_FIELD,
+    is_paused,
+    lagging,
+    pause_of,
+    pause_patch,
+    resume_patch,
+    unpaused_clusters,
+    unready,
+)
 from tests.unit.fake_apiserver import merge
 from tests.unit.mover_builders import annotated, make
 
@@ -133,3 +142,69 @@ def test_whatever_is_waited_for_is_paused_by_us_or_by_its_cluster(kind: GroupKin
     }
     obj = reporting(kind, {"type": "Paused", "status": "False"})
     assert unready(obj) is None or kind in by_their_cluster or pause_of(obj) is not None
+
+
+UNPAUSED = frozenset({make(rules.CLUSTER, "c").key})
+
+
+def of_cluster(kind: GroupKind, *conditions: dict[str, Any], **metadata: Any) -> Object:
+    labels = {rules.CLUSTER_NAME_LABEL: "c"}
+    return make(kind, metadata={"labels": labels, **metadata}, status={"conditions": list(conditions)})
+
+
+@pytest.mark.parametrize("kind", [rules.MACHINE, rules.KUBEADM_CONTROL_PLANE, rules.METAL3_MACHINE])
+@pytest.mark.parametrize("observed", [{}, {"observedGeneration": 3}, {"observedGeneration": 1}])
+def test_an_object_lags_that_reports_a_pause_although_its_cluster_is_not_paused(
+    kind: GroupKind, observed: dict[str, Any]
+) -> None:
+    obj = of_cluster(kind, {**CONFIRMED, **observed}, generation=3)
+    assert lagging(obj, UNPAUSED) is not None
+    assert lagging(obj, frozenset()) is None
+
+
+def test_a_restored_condition_counts_only_after_its_controller_has_taken_it_back() -> None:
+    """What a move back at once meets: its own pause changes neither the generation nor the condition of a Machine."""
+    restored = of_cluster(rules.MACHINE, {**CONFIRMED, "observedGeneration": 1}, generation=1)
+    assert unready(restored) is None, "by itself it looks like a confirmation"
+    assert lagging(restored, UNPAUSED) is not None
+    taken_back = of_cluster(rules.MACHINE, {"type": "Paused", "status": "False", "observedGeneration": 1}, generation=1)
+    assert lagging(taken_back, UNPAUSED) is None
+
+
+def test_an_object_that_somebody_has_paused_does_not_lag() -> None:
+    """A pause by its own annotation lasts whatever its Cluster does."""
+    obj = of_cluster(rules.MACHINE, CONFIRMED, annotations={rules.PAUSED_ANNOTATION: ""})
+    assert lagging(obj, UNPAUSED) is None
+
+
+@pytest.mark.parametrize("kind", [rules.CLUSTER, rules.CLUSTER_CLASS, rules.CLUSTER_RESOURCE_SET])
+def test_kinds_that_are_paused_by_themselves_lag_whatever_the_clusters_are(kind: GroupKind) -> None:
+    assert lagging(of_cluster(kind, CONFIRMED), frozenset()) is not None
+    assert lagging(of_cluster(kind, CONFIRMED, annotations={rules.PAUSED_ANNOTATION: ""}), UNPAUSED) is None
+
+
+def test_a_paused_cluster_does_not_lag() -> None:
+    obj = make(rules.CLUSTER, "c", spec={"paused": True}, status={"conditions": [CONFIRMED]})
+    assert lagging(obj, frozenset()) is None
+
+
+def test_a_health_check_names_its_cluster_in_its_spec() -> None:
+    check = make(rules.MACHINE_HEALTH_CHECK, spec={"clusterName": "c"}, status={"conditions": [CONFIRMED]})
+    assert lagging(check, UNPAUSED) is not None
+
+
+@pytest.mark.parametrize("kind", [rules.METAL3_CLUSTER, rules.BARE_METAL_HOST, rules.SECRET])
+def test_kinds_that_are_not_waited_for_do_not_lag(kind: GroupKind) -> None:
+    assert lagging(of_cluster(kind, CONFIRMED), UNPAUSED) is None
+
+
+def test_an_object_without_the_condition_or_without_a_cluster_does_not_lag() -> None:
+    assert lagging(of_cluster(rules.MACHINE), UNPAUSED) is None
+    assert lagging(make(rules.MACHINE, status={"conditions": [CONFIRMED]}), UNPAUSED) is None
+
+
+def test_only_clusters_that_nobody_has_paused_are_unpaused() -> None:
+    free = cluster(paused=False)
+    annotated_one = annotated(rules.CLUSTER, **{rules.PAUSED_ANNOTATION: ""})
+    assert unpaused_clusters([free, make(rules.MACHINE), annotated_one]) == {free.key}
+    assert unpaused_clusters([cluster(paused=True)]) == frozenset()
