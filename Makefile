@@ -4,6 +4,7 @@
 #   make test      all tests
 #   make check     lint, types, layers
 #   make testbed   build and cache the API server, etcd and the rest of the test bed
+#   make controllers  build and cache Cluster API's own controllers, which only some tests need
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -49,14 +50,19 @@ format: venv ## Format the code and mend what ruff can mend
 
 .PHONY: testbed
 testbed: venv ## Build and cache the real parts of the test bed
-	@$(BIN)/python -m tests.testbed.gobuild
+	@$(BIN)/python -m tests.testbed.gobuild kube-apiserver kube-controller-manager etcd clusterctl toxiproxy
+
+.PHONY: controllers
+controllers: venv ## Build and cache Cluster API's own controllers
+	@$(BIN)/python -m tests.testbed.gobuild \
+		capi-core-manager capi-kubeadm-bootstrap-manager capi-kubeadm-control-plane-manager
 
 .PHONY: demo
 demo: venv ## Move a Metal3 cluster between two real control planes (KEEP=1 leaves them up)
 	@$(BIN)/python -m tests.testbed.demo
 
 .PHONY: test
-test: testbed ## All tests; of the long ones a spread
+test: testbed controllers ## All tests; of the long ones a spread
 	@$(BIN)/pytest tests/unit tests/property tests/integration tests/differential tests/crash tests/faults
 
 .PHONY: compare

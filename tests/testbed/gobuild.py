@@ -4,7 +4,7 @@ A program is built in a small module of its own, which requires the program's mo
 of its `replace` directives that point into its own repository (Go ignores the directives of a
 dependency). The results are kept in `${XDG_CACHE_HOME:-~/.cache}/capi-mover/bin`.
 
-`python -m tests.testbed.gobuild` builds all of them.
+`python -m tests.testbed.gobuild [TOOL]...` builds those, or all of them.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.testbed.versions import Versions
 
@@ -56,6 +56,7 @@ class Recipe:
     Attributes:
         module: The Go module that has it.
         package: Its main package.
+        former_package: Where the main package was in older versions of the module; None if it was there.
         part: The attribute of `Versions` with the module's version.
         duration: About how long the first build takes on two cores, in words.
         version_package: The Go package with the variables `gitVersion`, `gitMajor` and so on that the
@@ -67,6 +68,14 @@ class Recipe:
     part: str
     duration: str
     version_package: str | None = None
+    former_package: str | None = None
+
+    def in_module(self, folder: Path) -> Self:
+        """Returns the recipe for the version of the module that is in `folder`."""
+        there = folder / self.package.removeprefix(self.module).lstrip("/")
+        if self.former_package is None or there.joinpath("main.go").exists():
+            return self
+        return replace(self, package=self.former_package)
 
 
 _KUBERNETES_VERSION = "k8s.io/component-base/version"
@@ -100,7 +109,10 @@ RECIPES: Mapping[Tool, Recipe] = {
         "toxiproxy",
         "20 seconds",
     ),
-    Tool.CAPI_CORE: _cluster_api(f"{_CLUSTER_API}/core", "2 minutes"),
+    Tool.CAPI_CORE: replace(
+        _cluster_api(f"{_CLUSTER_API}/core", "2 minutes"),
+        former_package=_CLUSTER_API,  # it moved with v1.14
+    ),
     Tool.CAPI_BOOTSTRAP: _cluster_api(f"{_CLUSTER_API}/bootstrap/kubeadm", "30 seconds"),
     Tool.CAPI_CONTROL_PLANE: _cluster_api(f"{_CLUSTER_API}/controlplane/kubeadm", "30 seconds"),
 }
@@ -232,8 +244,9 @@ def parse_go_version(text: str) -> tuple[int, ...]:
 
 
 def _build(tool: Tool, version: str, path: Path) -> None:
-    recipe = RECIPES[tool]
-    go_mod = json.loads(_go("mod", "edit", "-json", _download(recipe.module, version)["GoMod"]))
+    module = _download(RECIPES[tool].module, version)
+    recipe = RECIPES[tool].in_module(Path(module["Dir"]))
+    go_mod = json.loads(_go("mod", "edit", "-json", module["GoMod"]))
     with _scratch(path.parent) as folder:
         (folder / "go.mod").write_text(module_text(recipe, version, go_mod))
         flags = ["-mod=mod", "-trimpath", "-ldflags", linker_flags(recipe, version)]
@@ -245,7 +258,7 @@ def _build(tool: Tool, version: str, path: Path) -> None:
 
 def _asset(tool: Tool, environment: Mapping[str, str]) -> Path | None:
     folder = environment.get("KUBEBUILDER_ASSETS")
-    if not folder or tool in (Tool.CLUSTERCTL, Tool.TOXIPROXY):
+    if not folder or tool not in (Tool.ETCD, Tool.KUBE_APISERVER, Tool.KUBE_CONTROLLER_MANAGER):
         return None
     path = Path(folder) / tool
     return path if os.access(path, os.X_OK) else None
@@ -386,6 +399,6 @@ def _say(line: str, end: str = "\n") -> None:
 
 if __name__ == "__main__":
     try:
-        ensure(Tool, Versions.from_environment())
+        ensure(map(Tool, sys.argv[1:] or Tool), Versions.from_environment())
     except BuildError as failure:
         sys.exit(str(failure))

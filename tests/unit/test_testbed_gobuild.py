@@ -181,3 +181,17 @@ def test_a_build_says_that_it_goes_on(
     gobuild._run_with_progress(["sleep", "0.3"], tmp_path, "thing v1", "1 second")
 
     assert capsys.readouterr().err.count("thing v1: 0 s so far") >= 2
+
+
+@pytest.mark.parametrize(("there", "package"), [("core", "example.org/m/core"), (".", "example.org/m")])
+def test_a_program_that_has_moved_is_built_from_where_it_is_in_this_version(
+    tmp_path: Path, there: str, package: str
+) -> None:
+    (tmp_path / there).mkdir(exist_ok=True)
+    (tmp_path / there / "main.go").touch()
+    recipe = gobuild.Recipe("example.org/m", "example.org/m/core", "etcd", "now", former_package="example.org/m")
+    assert recipe.in_module(tmp_path).package == package
+
+
+def test_a_program_that_has_never_moved_is_where_its_recipe_says(tmp_path: Path) -> None:
+    assert RECIPES[Tool.ETCD].in_module(tmp_path) == RECIPES[Tool.ETCD]

@@ -19,6 +19,7 @@ from tests.testbed.fleet.parts import (
     CLASS_NAME,
     CLUSTER_NAME_LABEL,
     DEPLOYMENT_CLASS,
+    ENDPOINT_VARIABLE,
     NOT_ROLLING,
     SECRET_TYPE,
     authored,
@@ -80,6 +81,7 @@ def _topology(plan: ClusterPlan) -> dict[str, Any]:
             "version": KUBERNETES_VERSION,
             "controlPlane": {"replicas": plan.spec.control_planes},
             "workers": {"machineDeployments": [deployment]},
+            "variables": [{"name": ENDPOINT_VARIABLE, "value": {"host": plan.endpoint, "port": 6443}}],
         }
     }
 
@@ -171,7 +173,8 @@ def _secrets(plan: ClusterPlan) -> Iterator[Draft]:
     """Yields the cluster's Secrets; the user brought the CA, so that only its name ties it to the cluster."""
     owner = controlled_by(model.KUBEADM_CONTROL_PLANE, plan.name)
     generated = {purpose: key_pair(f"{plan.name} {purpose}") for purpose in ("etcd", "sa", "proxy")}
-    generated["kubeconfig"] = kubeconfig(plan.name, plan.endpoint)
+    given = plan.spec.workload_kubeconfig
+    generated["kubeconfig"] = encoded(value=given) if given else kubeconfig(plan.name, plan.endpoint)
     for purpose, data in generated.items():
         yield _secret(plan, purpose, data, manager=model.KCP_MANAGER, owners=(owner,))
     yield _secret(plan, "ca", key_pair(f"{plan.name} ca"), manager="kubectl-create", owners=())

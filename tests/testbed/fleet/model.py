@@ -83,6 +83,7 @@ class FleetSpec:
         paused_conditions: Whether the kinds that report a Paused condition have it (False, NotPaused).
         paused: Whether the clusters are created paused, for real controllers to look on while the rest is written.
         host_owners: Whether a claimed host is owned by its Metal3Machine, as CAPM3 did up to v1.13.
+        workload_kubeconfig: What the kubeconfig Secrets hold; made up if empty.
         cluster_name: Clusters are called `<cluster_name>-1` and so on.
         host_name: Hosts are called `<host_name>-0001` and so on.
     """
@@ -97,6 +98,7 @@ class FleetSpec:
     paused_conditions: bool = True
     paused: bool = False
     host_owners: bool = False
+    workload_kubeconfig: str = ""
     cluster_name: str = "prod"
     host_name: str = "node"
 

@@ -18,6 +18,7 @@ TOPOLOGY_DEPLOYMENT_LABEL = "topology.cluster.x-k8s.io/deployment-name"
 SECRET_TYPE = "cluster.x-k8s.io/secret"
 CLASS_NAME = "metal3-class"
 DEPLOYMENT_CLASS = "worker"
+ENDPOINT_VARIABLE = "endpoint"
 
 NOT_ROLLING = (
     ("!RollingOut", "NotRollingOut"),
