@@ -33,7 +33,7 @@ OPTIONS = PivotOptions(
 MEMORY = make(SECRETS, NAME)
 
 
-class InterruptionError(Exception):
+class InterruptionError(BaseException):
     """The pivot was interrupted."""
 
 
