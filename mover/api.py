@@ -1,4 +1,4 @@
-"""What the library offers: plan and move, as coroutines."""
+"""What the library offers: plan, explain and move, as coroutines."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from graph.resource import Object
+from graph.explain import Explanation, explain
+from graph.resource import Object, ResourceType
 from mover import metal3
 from mover.choosing import choose, chooses
-from mover.concurrency import all_of
+from mover.concurrency import all_of, both
 from mover.diff import compare
-from mover.discovery import discover
+from mover.directory.files import FileError, read_file, write_file
+from mover.discovery import credential_namespaces, discover, list_providers, movable_types
 from mover.errors import Difference, MoverError, Problem, RefusedError, StoppedError, UsageError
 from mover.events import Listener, Noted, ignore
 from mover.execute.backup import BackupResult, backup, moves_under_way, release
@@ -22,13 +24,15 @@ from mover.execute.clock import Clock
 from mover.execute.forward import Outcome
 from mover.execute.journal import find, list_records, read_record, under_way
 from mover.execute.restore import RestoreResult, restore, saved_objects
-from mover.execute.run import Clusters, go_on, start, undo
+from mover.execute.run import Clusters, go_on, identity_of, start, undo
 from mover.kube import Cluster, connect
+from mover.lookup import find_object
 from mover.models import KindCount, LeftObject, MoveOptions, MoveReport, Phase
 from mover.namespace import check_rules, namespace_mutator
 from mover.plan import Mutator, Plan, Rules, make_plan
 from mover.preflight import Findings, check_move
 from mover.record import Record
+from mover.saved_plan import SavedPlan, changes_since, decode, encode, planned_options, require_cluster, saved_plan
 from mover.scope import described, namespace_of, scope_of
 from mover.waiting import wait_until
 
@@ -58,16 +62,64 @@ def place_of(text: str) -> ClusterRef | Path:
     return ClusterRef(Path(file), context)
 
 
-async def plan_async(source: ClusterRef, options: MoveOptions | None = None) -> Plan:
+async def plan_async(
+    source: ClusterRef,
+    options: MoveOptions | None = None,
+    *,
+    save_to: Path | None = None,
+    plan_file: Path | None = None,
+) -> Plan:
     """Returns what a move from `source` would do; reads only.
 
+    Args:
+        source: Where the objects are.
+        options: What to move.
+        save_to: The plan is saved to this file, for a move that is to do just that.
+        plan_file: A saved plan; it must still hold.
+
     Raises:
-        UsageError: The kubeconfig, context or namespace is not there.
+        UsageError: The kubeconfig, context or namespace is not there, or the saved plan is not one of this cluster.
+        RefusedError: The cluster has changed since the plan was saved.
+        FileError: The plan cannot be saved.
+        ApiError: The cluster refused a request or could not be reached.
+    """
+    saved = await _read_plan(plan_file)
+    options = _planned(saved, options)
+    async with await connect("source", source.kubeconfig, source.context) as cluster:
+        await _require_planned_cluster(saved, cluster)
+        plan = await _plan(cluster, _namespace(cluster, options), options)
+        if saved is not None and (changes := changes_since(saved, plan)):
+            raise RefusedError(changes)
+        if save_to is not None:
+            content = encode(saved_plan(plan, await identity_of(cluster), options))
+            await asyncio.to_thread(write_file, save_to, content)
+        return plan
+
+
+async def explain_async(source: ClusterRef, text: str, options: MoveOptions | None = None) -> Explanation:
+    """Returns why the object that `text` means, KIND/NAME or KIND.GROUP/NAME, moves or not; reads only.
+
+    Raises:
+        UsageError: No object is meant, or several are; see `plan_async`.
         ApiError: The cluster refused a request or could not be reached.
     """
     options = options or MoveOptions()
     async with await connect("source", source.kubeconfig, source.context) as cluster:
-        return await _plan(cluster, _namespace(cluster, options), options)
+        plan = await _plan(cluster, _namespace(cluster, options), options)
+        found = await find_object(cluster, plan, text)
+    return explain(plan.selection, plan.creation, plan.deletion, found.uid)
+
+
+async def types_async(source: ClusterRef) -> tuple[tuple[ResourceType, ...], tuple[str, ...]]:
+    """Returns the types that a move from `source` reads, and the namespaces of its infrastructure providers.
+
+    Raises:
+        UsageError: The kubeconfig or context is not there, or it is no management cluster.
+        ApiError: The cluster refused a request or could not be reached.
+    """
+    async with await connect("source", source.kubeconfig, source.context) as cluster:
+        types, providers = await both(movable_types(cluster), list_providers(cluster))
+    return types, credential_namespaces(providers)
 
 
 async def move_async(
@@ -76,6 +128,7 @@ async def move_async(
     options: MoveOptions | None = None,
     listener: Listener = ignore,
     mutators: Sequence[Mutator] = (),
+    plan_file: Path | None = None,
 ) -> MoveReport:
     """Moves objects from `source` to `target` and returns what was done.
 
@@ -87,16 +140,21 @@ async def move_async(
         options: What to move, and how; those of the record if an interrupted move is finished.
         listener: Told of every step, in the event loop's thread.
         mutators: Applied to every body before it is created; a resumed move must be given the same ones.
+        plan_file: A saved plan: the move does just that, or is refused. A move that was begun by it is finished.
 
     Raises:
-        UsageError: A kubeconfig, context or namespace is not there; nothing was read or changed.
-        RefusedError: The preflight found problems; nothing was changed.
+        UsageError: A kubeconfig, context or namespace is not there, or the plan is none of this move; nothing was
+            changed.
+        RefusedError: The preflight found problems, or the source has changed since the plan was saved; nothing was
+            changed.
         RolledBackError: The move failed and was undone.
         InterruptedMoveError: The move failed and can be resumed.
         ApiError: A cluster refused a request or could not be reached before anything was changed.
     """
-    options = options or MoveOptions()
+    saved = await _read_plan(plan_file)
+    options = _planned(saved, options)
     async with _connected(source, target) as clusters:
+        await _require_planned_cluster(saved, clusters.source)
         namespace = _namespace(clusters.source, options)
         record = await _interrupted(clusters, namespace, options)
         if record is not None and record.is_rolling_back:
@@ -104,8 +162,9 @@ async def move_async(
             await undo(clusters, record, _mutators(namespace, record.options, mutators), listener)
             record = None
         if record is not None:
+            _require_begun_by(options, record)
             return await _go_on(clusters, record, mutators, listener)
-        return await _start(clusters, namespace, options, mutators, listener)
+        return await _start(clusters, _Asked(namespace, options, saved), mutators, listener)
 
 
 async def move_each_async(
@@ -346,15 +405,51 @@ async def _interrupted(clusters: Clusters, namespace: str, options: MoveOptions)
     return None
 
 
-async def _start(
-    clusters: Clusters, namespace: str, options: MoveOptions, mutators: Sequence[Mutator], listener: Listener
-) -> MoveReport:
+async def _read_plan(file: Path | None) -> SavedPlan | None:
+    if file is None:
+        return None
+    try:
+        return decode(await asyncio.to_thread(read_file, file), str(file))
+    except FileError as error:
+        raise UsageError(f"The plan {error}", "Save one with: capi-mover plan --save FILE") from error
+
+
+def _planned(saved: SavedPlan | None, options: MoveOptions | None) -> MoveOptions:
+    options = options or MoveOptions()
+    return options if saved is None else planned_options(saved, options)
+
+
+async def _require_planned_cluster(saved: SavedPlan | None, source: Cluster) -> None:
+    if saved is not None:
+        require_cluster(saved, await identity_of(source))
+
+
+def _require_begun_by(options: MoveOptions, record: Record) -> None:
+    """Raises UsageError if a saved plan was given, and the move that is under way was not begun by it."""
+    if options.plan_checksum not in (None, record.options.plan_checksum):
+        raise UsageError(
+            f"The move {record.id} is under way, which was not begun by this plan",
+            "Finish it with: capi-mover resume, or undo it with: capi-mover rollback",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a new move is asked for: the namespace, the options, and the saved plan that must still hold."""
+
+    namespace: str
+    options: MoveOptions
+    saved: SavedPlan | None
+
+
+async def _start(clusters: Clusters, asked: _Asked, mutators: Sequence[Mutator], listener: Listener) -> MoveReport:
     clock = Clock(listener)
     with clock.phase(Phase.PREFLIGHT):
-        findings = await _findings(clusters, namespace, options, mutators, listener)
-        if findings.problems:
-            raise RefusedError(findings.problems)
-    outcome = await start(clusters, findings, options, listener)
+        findings = await _findings(clusters, asked.namespace, asked.options, mutators, listener)
+        changes = [] if asked.saved is None else changes_since(asked.saved, findings.plan)
+        if problems := (*changes, *findings.problems):
+            raise RefusedError(problems)
+    outcome = await start(clusters, findings, asked.options, listener)
     return _report(clusters, outcome, clock.seconds)
 
 

@@ -89,7 +89,8 @@ async def discover(cluster: Cluster, namespace: str, *, strict_labels: bool = Fa
 async def _read(cluster: Cluster, namespace: str, known: Inventory) -> Inventory:
     types, providers = known.types, known.providers
     lists = [_list(cluster, resource, namespace) for resource in types]
-    credentials = [_list(cluster, SECRETS, space) for space in _credential_namespaces(providers, namespace)]
+    spaces = [space for space in credential_namespaces(providers) if namespace and space != namespace]
+    credentials = [_list(cluster, SECRETS, space) for space in spaces]
     found = _flatten(await all_of([*lists, *credentials]))
     classes = await _classes_elsewhere(cluster, types, found, namespace)
     shared = await _classes_shared(cluster, types, namespace)
@@ -178,12 +179,10 @@ def _provider_of(item: Mapping[str, Any]) -> Provider:
     )
 
 
-def _credential_namespaces(providers: Iterable[Provider], namespace: str) -> list[str]:
-    """Returns the other namespaces whose Secrets may belong to cluster-scoped identities of a provider."""
-    if not namespace:
-        return []
+def credential_namespaces(providers: Iterable[Provider]) -> tuple[str, ...]:
+    """Returns the namespaces whose Secrets may belong to cluster-scoped identities of an infrastructure provider."""
     spaces = {found.namespace for found in providers if found.type == "InfrastructureProvider"}
-    return sorted(spaces - {namespace, ""})
+    return tuple(sorted(spaces - {""}))
 
 
 async def _require_namespace(cluster: Cluster, namespace: str) -> None:

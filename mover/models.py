@@ -62,6 +62,7 @@ class MoveOptions(_Frozen):
         ignore_stale_block_move: Do not wait for a `block-move` on a host without a consumer.
         pause_timeout_s: How long to wait for controllers to confirm the pause, in seconds.
         timeout_s: When to give up altogether, in seconds; 0 for never.
+        plan_checksum: Of the saved plan that the move was begun by; None without one.
         quiet_s: How long objects whose controllers do not report a pause must not have changed, in seconds.
     """
 
@@ -82,6 +83,7 @@ class MoveOptions(_Frozen):
     ignore_stale_block_move: bool = False
     pause_timeout_s: Annotated[float, Field(ge=0)] = 120.0
     timeout_s: Annotated[float, Field(ge=0)] = 0.0
+    plan_checksum: str | None = None
     quiet_s: Annotated[float, Field(ge=0)] = 0.5
 
 

@@ -28,9 +28,9 @@ WEBHOOKS: Final = (
 )
 
 _READ: Final = ("get", "list", "watch")
-_SOURCE_VERBS: Final = (*_READ, "patch", "delete")
+_REMOVE: Final = ("patch", "delete")
 # `delete` is for a rollback, `update` for a copy whose original changed while it was copied.
-_TARGET_VERBS: Final = (*_READ, "create", "update", "patch", "delete")
+_COPY: Final = ("create", "update", "patch", "delete")
 _LEASE_VERBS: Final = ("create", "get", "update", "delete")
 _RECORD_VERBS: Final = ("create", "get", "list", "patch", "delete")
 
@@ -62,27 +62,35 @@ def needed(
     types: Iterable[ResourceType],
     namespace: str,
     *,
+    moving: Iterable[ResourceType] | None = None,
     to_namespace: str | None = None,
     credential_namespaces: Iterable[str] = (),
+    creates_namespace: bool = True,
 ) -> tuple[Permission, ...]:
     """Returns what a move cannot do without, sorted, each once.
 
     Args:
-        types: The types that are read on the source; on the target they are created and, in a rollback, deleted.
+        types: The types that are read on the source.
         namespace: What is moved; "" for all namespaces.
+        moving: Those of which there are objects that move: they are deleted on the source and created on the target;
+            None for all of `types`.
         to_namespace: The namespace on the target; None for the same one.
         credential_namespaces: Other namespaces whose Secrets are read: those of the infrastructure providers.
+        creates_namespace: Whether the target's namespace has to be created, and deleted again in a rollback.
     """
     read = tuple(types)
+    moved = read if moving is None else tuple(moving)
     goal = namespace if to_namespace is None else to_namespace
     found = [
-        *_of_types("source", read, namespace, _SOURCE_VERBS),
-        *_of_types("target", read, goal, _TARGET_VERBS),
-        *(_status(resource, goal) for resource in read if resource.has_status),
+        *_of_types("source", read, namespace, _READ),
+        *_of_types("source", moved, namespace, _REMOVE),
+        *_of_types("target", moved, goal, ("get", "list", *_COPY)),
+        *(_status(resource, goal) for resource in moved if resource.has_status),
         *_elsewhere(read, namespace, credential_namespaces),
         *_of_clusters(),
-        *(Permission("target", verb, "", NAMESPACES.plural) for verb in ("create", "list", "watch", "delete")),
     ]
+    if creates_namespace:
+        found += [Permission("target", verb, "", NAMESPACES.plural) for verb in ("create", "list", "watch", "delete")]
     return tuple(sorted(set(found)))
 
 

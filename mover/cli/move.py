@@ -10,12 +10,16 @@ import typer
 from mover.choices import ExistingPolicy, OnFailure, PausedPolicy, RestoreStatus
 from mover.cli.app import app
 from mover.cli.options import (
+    AllHosts,
     AllNamespaces,
     ClusterNames,
     HiddenWarnings,
+    Hosts,
     Kubeconfig,
     KubeconfigContext,
     Namespaces,
+    Selector,
+    StrictLabels,
     ToKubeconfig,
     ToKubeconfigContext,
     Verbosity,
@@ -38,16 +42,13 @@ def move(
     namespace: Namespaces = None,
     all_namespaces: AllNamespaces = False,
     cluster: ClusterNames = None,
-    selector: Annotated[
-        str, typer.Option("--selector", "-l", help="Only the Clusters of the namespace with these labels.")
-    ] = "",
-    hosts: Annotated[
-        str, typer.Option(help="With single Clusters: the spare hosts with these labels, too. Default: they stay.")
-    ] = "",
-    all_hosts: Annotated[
-        bool, typer.Option("--all-hosts", help="With single Clusters: all spare hosts of the namespace, too.")
-    ] = False,
+    selector: Selector = "",
+    hosts: Hosts = "",
+    all_hosts: AllHosts = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be moved, and change nothing.")] = False,
+    plan: Annotated[
+        Path | None, typer.Option(help="Do what this saved plan says, or refuse if the source has changed since.")
+    ] = None,
     to_directory: Annotated[
         Path | None, typer.Option(help="Save the objects to this directory instead of a cluster.")
     ] = None,
@@ -66,9 +67,7 @@ def move(
         bool,
         typer.Option("--keep-provider-ids", help="With --to-namespace: accept that provider IDs keep the old one."),
     ] = False,
-    strict_labels: Annotated[
-        bool, typer.Option("--strict-labels", help="Go by clusterctl's labels alone; do not know Metal3's kinds.")
-    ] = False,
+    strict_labels: StrictLabels = False,
     leave_behind: Annotated[
         bool, typer.Option("--leave-behind", help="Leave objects whose owner does not move, with all below them.")
     ] = False,
@@ -106,11 +105,15 @@ def move(
         {"--to-directory": to_directory, "--to-kubeconfig": to_kubeconfig},
         {"--from-directory": from_directory, "--to-directory": to_directory},
         {"--from-directory": from_directory, "--kubeconfig": kubeconfig},
+        {"--plan": plan, "--to-directory": to_directory},
+        {"--plan": plan, "--from-directory": from_directory},
         {"--namespace": namespace or None, "--all-namespaces": all_namespaces or None},
     )
     namespaces = _namespaces_of(namespace, all_namespaces=all_namespaces)
     if to_directory and len(namespaces) > 1:
         fail("A directory holds one namespace, or all of them", exit_code=2)
+    if plan and len(namespaces) > 1:
+        fail("A plan is of one move: of one namespace, or of all of them", exit_code=2)
     if not (to_kubeconfig or to_kubeconfig_context or to_directory or from_directory or dry_run):
         fail("Please specify a target cluster using the --to-kubeconfig flag, or use --dry-run", exit_code=2)
     set_up_logging(verbosity, hide_api_warnings)
@@ -147,11 +150,12 @@ def move(
             load(console, target, from_directory, options, Saving(verbosity=verbosity))
         elif dry_run:
             for one in namespaces:
-                _show_plan(console, run(api.plan_async(source, options.model_copy(update={"namespace": one}))))
+                of_one = options.model_copy(update={"namespace": one})
+                _show_plan(console, run(api.plan_async(source, of_one, plan_file=plan)))
         else:
             with new_view(console, verbosity) as view:
                 if len(namespaces) == 1:
-                    reports = [run(api.move_async(source, target, options, view))]
+                    reports = [run(api.move_async(source, target, options, view, plan_file=plan))]
                 else:
                     given = [one for one in namespaces if one]
                     reports = list(run(api.move_each_async(source, target, given, options, view)))

@@ -67,6 +67,18 @@ ClusterNames = Annotated[
     list[str] | None,
     typer.Option("--cluster", help="Only this Cluster of the namespace, and what belongs to it; may be repeated."),
 ]
+Selector = Annotated[
+    str, typer.Option("--selector", "-l", help="Only the Clusters of the namespace with these labels.")
+]
+Hosts = Annotated[
+    str, typer.Option(help="With single Clusters: the spare hosts with these labels, too. Default: they stay.")
+]
+AllHosts = Annotated[
+    bool, typer.Option("--all-hosts", help="With single Clusters: all spare hosts of the namespace, too.")
+]
+StrictLabels = Annotated[
+    bool, typer.Option("--strict-labels", help="Go by clusterctl's labels alone; do not know Metal3's kinds.")
+]
 Verbosity = Annotated[
     int, typer.Option("-v", "--v", min=0, help="How much to tell: 1 each object, 3 retries, 5 everything.")
 ]

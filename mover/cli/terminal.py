@@ -26,6 +26,11 @@ REFUSED = 3
 DIFFERENT = 5
 
 
+def print_text(text: str) -> None:
+    """Prints a text as it is, however wide."""
+    typer.echo(text)
+
+
 def print_json(value: Any) -> None:
     """Prints a value for machines."""
     import orjson

@@ -79,6 +79,14 @@ class Cluster:
         """Returns the parsed answer to GET `path`."""
         return await self._json(Request("GET", path, params or {}))
 
+    async def discovery(self, path: str) -> Sequence[Mapping[str, Any]]:
+        """Returns the API groups that are served below `/api` or `/apis`, with all their resources (Kubernetes 1.30).
+
+        An API whose own server is away is among them without its resources.
+        """
+        found = await self._json(Request("GET", path, accept=transport.DISCOVERY))
+        return found.get("items") or ()
+
     async def get(self, resource: ResourceType, namespace: str, name: str) -> Object:
         """Returns one object.
 

@@ -79,6 +79,66 @@ async def test_a_namespace_that_is_not_there_is_a_usage_error(library: Library) 
         await api.plan_async(HERE, MoveOptions(namespace="nowhere"))
 
 
+@pytest.fixture
+async def saved(library: Library, tmp_path: Path) -> Path:
+    """Returns the file of a plan of the stage as it is."""
+    await api.plan_async(HERE, save_to=tmp_path / "plan")
+    return tmp_path / "plan"
+
+
+async def test_an_unchanged_source_is_moved_by_its_plan(library: Library, saved: Path) -> None:
+    library.stage.source.change(MACHINE, status={"nodeRef": {"name": "another"}})
+    options = library.stage.options.model_copy(update={"namespace": None})
+    report = await api.move_async(HERE, THERE, options, plan_file=saved)
+    assert (report.namespace, report.verified) == ("ns", len(SMALL))
+
+
+async def test_a_changed_source_is_refused_beside_all_other_problems_and_nothing_is_changed(
+    library: Library, saved: Path
+) -> None:
+    library.stage.source.change(MACHINE, spec={"providerID": "y"}, status={"nodeRef": None})
+    with pytest.raises(RefusedError) as caught:
+        await api.move_async(HERE, THERE, library.stage.options, plan_file=saved)
+    assert [(problem.check, problem.subject) for problem in caught.value.problems] == [
+        ("plan", str(MACHINE.key)),
+        ("provisioned", str(MACHINE.key)),
+    ]
+    with pytest.raises(RefusedError, match="changed since the plan was saved: spec"):
+        await api.plan_async(HERE, plan_file=saved)
+    assert library.stage.source.writes() == library.stage.target.writes() == []
+
+
+async def test_a_plan_of_another_cluster_or_none_at_all_is_a_usage_error(library: Library, saved: Path) -> None:
+    with pytest.raises(UsageError, match="another cluster"):
+        await api.move_async(THERE, HERE, library.stage.options, plan_file=saved)
+    with pytest.raises(UsageError, match="another cluster"):
+        await api.plan_async(THERE, plan_file=saved)
+    with pytest.raises(UsageError, match="No such file or directory"):
+        await api.move_async(HERE, THERE, library.stage.options, plan_file=saved.with_name("nowhere"))
+
+
+async def test_a_move_that_was_begun_by_a_plan_is_finished_by_the_same_command_only(
+    library: Library, saved: Path
+) -> None:
+    refuse(library.stage.target, "POST", "/machines")
+    options = library.stage.options.model_copy(update={"on_failure": OnFailure.KEEP})
+    with pytest.raises(InterruptedMoveError):
+        await api.move_async(HERE, THERE, options, plan_file=saved)
+    library.stage.target.before = lambda _: None
+    other = saved.with_name("other")
+    await api.plan_async(HERE, save_to=other)
+    with pytest.raises(UsageError, match="was not begun by this plan"):
+        await api.move_async(HERE, THERE, options, plan_file=other)
+    report = await api.move_async(HERE, THERE, options, plan_file=saved)
+    assert report.verified == len(SMALL)
+
+
+async def test_an_explanation_is_of_the_object_that_is_named(library: Library) -> None:
+    why = await api.explain_async(HERE, "machine/m", MoveOptions(namespace="ns"))
+    assert why.obj.key == MACHINE.key
+    assert library.stage.source.writes() == []
+
+
 async def test_a_refused_move_changes_nothing(library: Library) -> None:
     library.stage.source.change(MACHINE, status={"nodeRef": None})
     with pytest.raises(RefusedError, match="its node is still being provisioned"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -9,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from graph.explain import Explanation, explain
+from graph.resource import ResourceType
 from mover import api, cli
 from mover.choices import ExistingPolicy, RestoreStatus
 from mover.cli.terminal import new_view
@@ -19,7 +23,7 @@ from mover.errors import Problem, RefusedError
 from mover.events import Listener
 from mover.models import KindCount, MoveOptions, MoveReport
 from mover.plan import Plan
-from tests.unit.mover_builders import make, plan_of
+from tests.unit.mover_builders import make, plan_of, typed
 
 MISSING = "/nowhere/kubeconfig"
 
@@ -57,6 +61,8 @@ def refusal(result: Result, exit_code: int = 2) -> str:
         (("--to-directory", "d", "--to-kubeconfig", "k"), "--to-directory and --to-kubeconfig"),
         (("--from-directory", "d", "--to-directory", "e"), "--from-directory and --to-directory"),
         (("--from-directory", "d", "--kubeconfig", "k"), "--from-directory and --kubeconfig"),
+        (("--plan", "p", "--to-directory", "d"), "--plan and --to-directory"),
+        (("--plan", "p", "--from-directory", "d", "--to-kubeconfig", "k"), "--plan and --from-directory"),
         (("--to-kubeconfig", "k", "--adopt", "--overwrite"), "--adopt and --overwrite"),
         (("--to-kubeconfig", "k", "-n", "ns", "-A"), "--namespace and --all-namespaces"),
     ],
@@ -144,22 +150,46 @@ class Library:
         self.asked: list[object] = []
         self.error: Exception | KeyboardInterrupt | None = None
         monkeypatch.setattr(api, "move_async", self.move)
+        self.save_to: Path | None = None
+        self.plan_file: Path | None = None
         monkeypatch.setattr(api, "plan_async", self.plan)
+        monkeypatch.setattr(api, "explain_async", self.explain)
 
     async def move(
-        self, source: api.ClusterRef, target: api.ClusterRef, options: MoveOptions, _listener: Listener
+        self,
+        source: api.ClusterRef,
+        target: api.ClusterRef,
+        options: MoveOptions,
+        _listener: Listener,
+        *,
+        plan_file: Path | None,
     ) -> MoveReport:
         """Returns a report, or raises what it was told to."""
         self.asked += [source, target, options]
+        self.plan_file = plan_file
         if self.error:
             raise self.error
         return MoveReport(source="here", target="there", namespace="ns", moved=(KindCount(kind="Machine", count=2),))
 
-    async def plan(self, source: api.ClusterRef, options: MoveOptions) -> Plan:
+    async def plan(
+        self,
+        source: api.ClusterRef,
+        options: MoveOptions,
+        *,
+        save_to: Path | None = None,
+        plan_file: Path | None = None,
+    ) -> Plan:
         """Returns a plan of one Cluster and a Secret that stays."""
         self.asked += [source, options]
+        self.save_to, self.plan_file = save_to, plan_file
         cluster = make(("cluster.x-k8s.io", "Cluster"), "c")
         return plan_of(cluster, make(("", "Secret"), "loose"))
+
+    async def explain(self, source: api.ClusterRef, wanted: str, options: MoveOptions) -> Explanation:
+        """Returns why the Secret of the plan stays."""
+        self.asked += [source, wanted, options]
+        plan = plan_of(make(("", "Secret"), "loose"))
+        return explain(plan.selection, plan.creation, plan.deletion, plan.selection.left[0].uid)
 
 
 @pytest.fixture
@@ -256,6 +286,92 @@ def test_a_dry_run_shows_the_plan_and_moves_nothing(library: Library) -> None:
     assert library.asked == [api.ClusterRef(None, None), MoveOptions()]
     assert "nothing is changed" in result.stdout
     assert "1 objects would move, 0 would be copied and kept, 1 stay." in result.stdout
+
+
+def test_a_move_and_a_dry_run_go_by_a_saved_plan(library: Library) -> None:
+    assert run("move", "--to-kubeconfig", "c", "--plan", "saved").exit_code == 0
+    assert library.plan_file == Path("saved")
+    assert run("move", "--dry-run", "--plan", "other").exit_code == 0
+    assert library.plan_file == Path("other")
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("tree", "   Secret ns/loose: It has no owner, and no label moves it."),
+        ("table", "1        1        move    Cluster.cluster.x-k8s.io   ns          c       Cluster ns/c is the root"),
+        ("json", '      "fate": "move",'),
+        ("yaml", "  fate: move"),
+        ("mermaid", "flowchart TD"),
+        ("dot", "digraph objects {"),
+    ],
+)
+def test_a_plan_is_printed_as_asked_for(library: Library, output: str, line: str) -> None:
+    result = run("plan", "--kubeconfig", "a", "-n", "ns", "--strict-labels", "-o", output)
+    assert result.exit_code == 0, result.output
+    assert library.asked == [api.ClusterRef(Path("a"), None), MoveOptions(namespace="ns", strict_labels=True)]
+    assert any(printed.startswith(line) for printed in result.stdout.splitlines()), result.stdout
+    assert library.save_to is None
+
+
+def test_a_plan_is_saved_to_the_file_that_is_named(library: Library) -> None:
+    assert run("plan", "--save", "file").exit_code == 0
+    assert library.save_to == Path("file")
+
+
+def test_an_explanation_is_printed_for_people_or_for_programs(library: Library) -> None:
+    result = run("explain", "secret/loose", "--kubeconfig", "a", "-n", "ns")
+    assert library.asked == [api.ClusterRef(Path("a"), None), "secret/loose", MoveOptions(namespace="ns")]
+    assert result.stdout.startswith("Secret ns/loose (secrets) stays.")
+    assert json.loads(run("explain", "secret/loose", "-o", "json").stdout)["rule"] == "not-in-hierarchy"
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "rbac"
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_the_manifests_of_the_docs_are_those_that_are_printed(side: str) -> None:
+    result = run("rbac", "--side", side, "-n", "metal3", "--service-account", "capi-mover/capi-mover")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == (DOCS / f"{side}.yaml").read_text()
+
+
+def test_both_sides_are_printed_as_one_stream() -> None:
+    both = run("rbac", "-n", "metal3", "--service-account", "capi-mover/capi-mover").stdout
+    assert both == "---\n".join((DOCS / f"{side}.yaml").read_text() for side in ("source", "target"))
+
+
+def test_the_types_of_a_cluster_are_granted_if_one_is_named(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def types(source: api.ClusterRef) -> tuple[tuple[ResourceType, ...], tuple[str, ...]]:
+        assert source == api.ClusterRef(Path("a"), None)
+        return (typed(),), ("credentials",)
+
+    monkeypatch.setattr(api, "types_async", types)
+    flags = ("--user", "jane", "--kubeconfig", "a", "-n", "here", "--to-namespace", "there")
+    found = list(yaml.safe_load_all(run("rbac", *flags).stdout))
+    assert {manifest["metadata"].get("namespace") for manifest in found} == {
+        None,
+        "default",
+        "here",
+        "credentials",
+        "there",
+    }
+    granted = {resource for manifest in found for rule in manifest.get("rules", ()) for resource in rule["resources"]}
+    assert {"widgets", "widgets/status", "widgets/finalizers"} <= granted
+    assert not {"machines", "clusters"} & granted
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "Please specify either --service-account NAMESPACE/NAME or --user NAME"),
+        (("--user", "u", "--service-account", "a/b"), "Please specify either --service-account"),
+        (("--service-account", "a"), "--service-account: a is not NAMESPACE/NAME"),
+        (("--service-account", "a/b/c"), "a/b/c is not NAMESPACE/NAME"),
+    ],
+)
+def test_rights_are_granted_to_one_user_or_service_account(flags: tuple[str, ...], message: str) -> None:
+    assert message in refusal(run("rbac", *flags))
 
 
 def test_an_error_of_the_library_is_shown_with_its_exit_code(library: Library) -> None:
