@@ -207,7 +207,7 @@ async def test_a_pivot_by_the_kubeconfig_secret_and_back_leaves_everything_as_it
     assert await metal3.all_replicas() == stopped | running
 
 
-class InterruptionError(Exception):
+class InterruptionError(BaseException):
     """The pivot was interrupted."""
 
 
