@@ -1,7 +1,7 @@
 """What a move may be asked to do: every verb on every resource that it sends to either cluster.
 
-One table, from which the preflight asks the API servers and `capi-mover rbac` writes its roles. It follows from what
-mover.discovery, mover.preflight and mover.execute send; a rollback is part of it. Pure functions.
+One table, from which `capi-mover rbac` writes its roles. It follows from what mover.discovery, mover.preflight and
+mover.execute send; a rollback is part of it. Pure functions.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def helpful(
     """Returns what a move does without if it must, sorted: checks that say nothing if they cannot look.
 
     `update` on the finalizers of an owner is asked for only where the admission plugin
-    OwnerReferencesPermissionEnforcement is on; the preflight meets it in its dry runs.
+    OwnerReferencesPermissionEnforcement is on.
     """
     goal = namespace if to_namespace is None else to_namespace
     found = [
