@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import fcntl
 import os
 import queue
 import random
@@ -11,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -238,21 +240,61 @@ def _stop_at_exit() -> None:
     stop_all(list(_running.values()), timeout_s=5)
 
 
-def free_port() -> int:
-    """Returns a TCP port of 127.0.0.1 that nobody listens on at this moment.
+class _Reservations:
+    """Ports that this program has chosen, and that no other test bed of the machine chooses meanwhile.
 
-    Someone may take it before it is used: the caller starts again on another port then.
+    A port is chosen long before a server listens on it, so that it is free says little. It is locked as a byte of a
+    file that all test beds of a user share; the kernel gives the lock back when the program ends, however it ends.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: set[int] = set()
+        self._file = -1
+        self._owner = 0
+
+    def take(self, port: int) -> bool:
+        """Returns whether the port is now this program's; False when it, or another program, has it already."""
+        with self._lock:
+            if self._owner != os.getpid():  # a forked program has none of its parent's locks
+                path = Path(tempfile.gettempdir()) / f"capi-mover-ports-{os.getuid()}"
+                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                self._owner, self._taken = os.getpid(), set()
+            if port in self._taken:
+                return False
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            except (BlockingIOError, PermissionError):
+                return False
+            self._taken.add(port)
+            return True
+
+
+_reservations = _Reservations()
+
+
+def free_port() -> int:
+    """Returns a TCP port that nobody listens on, and that this function returns to nobody else.
+
+    It is this program's until it ends: a server that is stopped finds its port again. A program that is no test bed
+    may still take it.
     """
     chooser = random.SystemRandom()
     for _ in range(_PORT_ATTEMPTS):
         port = chooser.choice(_PORTS)
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError(f"no free port on 127.0.0.1 between {_PORTS.start} and {_PORTS.stop}")
+        if _listened_on(port) or not _reservations.take(port):
+            continue
+        return port
+    raise OSError(f"no free port between {_PORTS.start} and {_PORTS.stop}")
+
+
+def _listened_on(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("", port))  # on any address: some servers of the test bed listen on all of them
+        except OSError:
+            return True
+    return False
 
 
 class Probe:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.testbed import processes
 from tests.testbed.processes import Child, ProcessError, free_port, stop_all
 
 _STUBBORN = (
@@ -161,3 +162,37 @@ def test_a_child_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 def test_a_free_port_can_be_listened_on() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", free_port()))
+
+
+def test_no_port_is_given_twice_though_nobody_listens_on_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_PORTS", range(19_000, 19_004))
+
+    given = set()
+    with pytest.raises(OSError, match="no free port"):
+        while True:
+            port = free_port()
+            assert port not in given
+            given.add(port)
+
+    assert given <= {19_000, 19_001, 19_002, 19_003}
+    assert given
+
+
+def test_a_port_that_another_program_has_chosen_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_PORTS", range(19_010, 19_011))
+    program = """
+import sys
+from tests.testbed import processes
+processes._PORTS = range(19_010, 19_011)
+print(processes.free_port(), flush=True)
+sys.stdin.read()
+"""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "19010\n"
+        with pytest.raises(OSError, match="no free port"):
+            free_port()
+        other.communicate(timeout=20)
+
+    assert free_port() == 19_010
