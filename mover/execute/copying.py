@@ -6,7 +6,7 @@ paused on the source gets the move's own pause at creation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -94,6 +94,12 @@ class Copier:
         for uid in order.late_owners:
             if uid in self.created:
                 await self._close_cycle(self._plan.image(self._plan.object(uid)))
+
+    async def copy_more(self, uids: Collection[str]) -> None:
+        """Creates the copies of these objects of the plan, owners first, one after the other."""
+        for uid in self._plan.creation.sequence:
+            if uid in uids:
+                await self._copy(self._plan.image(self._plan.object(uid)))
 
     async def _copy(self, obj: Object) -> None:
         body = transform.target_body(obj, self.new_uids)

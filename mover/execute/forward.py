@@ -13,17 +13,19 @@ Read and write ordering, on which everything else rests:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from graph.order import Order
 from graph.resource import Object
 from mover.diff import content
 from mover.discovery import again, deletion_webhooks
 from mover.errors import BlockedError, StoppedError, VerificationError
-from mover.events import Listener
+from mover.events import Listener, Noted
 from mover.execute.clock import Clock
 from mover.execute.copying import Copier, ForeignObjectError, copies_made, create_namespaces, missing_namespaces
 from mover.execute.deleting import CopyAgain, Remover, is_stripped
 from mover.execute.journal import Journal
+from mover.execute.latecomers import Latecomers
 from mover.execute.pausing import Pauser
 from mover.execute.resuming import resume
 from mover.kube import Cluster
@@ -259,26 +261,53 @@ class Forward:
         return copier
 
     async def _require_equal(self, made: Made) -> None:
-        """Reads copies that were made after the commit back, before anything more is deleted."""
+        """Reads copies that were made after the commit back, before their originals are deleted."""
         if not made.created:
             return
         found = await compare_copies(self._target, self.plan, made, self._options.restore_status)
         if found:
             shown = "\n".join(f"  - {difference}" for group in found.values() for difference in group)
             raise BlockedError(
-                f"Copies that somebody had deleted on the {self._target.name} cluster were made anew and differ:\n"
+                f"Copies that were made on the {self._target.name} cluster after the commit differ:\n"
                 f"{shown}\nNothing more was deleted",
                 "Find out what changes them there, then go on with: capi-mover resume",
             )
 
     async def _delete(self, copier: Copier) -> None:
-        order = self.plan.deletion
-        with self._clock.phase(Phase.DELETING, len(order.sequence)):
+        with self._clock.phase(Phase.DELETING, len(self.plan.deletion.sequence)):
             remover = Remover(self._source, await deletion_webhooks(self._source), CopyAgain(copier))
-            objects = {uid: self.plan.object(uid) for uid in order.sequence}
-            _require_copies(copier, objects, self._source)
-            await remover.remove_all(objects, order, self._clock.counter(Phase.DELETING, "deleted"))
+            late = Latecomers(self._source, self.plan, self._listener)
+            await self._take_along(copier, await late.arrived())
+            async with late.watched():
+                await self._remove(copier, remover, self.plan.deletion)
+                while arrived := await late.arrived():
+                    await self._take_along(copier, arrived)
+                    await self._remove(copier, remover, self.plan.deletion.only({obj.uid for obj in arrived}))
             await self._journal.advance(Phase.RESUMING)
+
+    async def _remove(self, copier: Copier, remover: Remover, order: Order) -> None:
+        objects = {uid: self.plan.object(uid) for uid in order.sequence}
+        _require_copies(copier, objects, self._source)
+        await remover.remove_all(objects, order, self._clock.counter(Phase.DELETING, "deleted"))
+
+    async def _take_along(self, copier: Copier, arrived: Sequence[Object]) -> None:
+        """Copies what has appeared since the commit below owners that leave, as part of the move from now on."""
+        if not arrived:
+            return
+        names = ", ".join(str(obj.key) for obj in arrived)
+        self._listener(Noted(f"Appeared after the commit below what moves, and moves with it: {names}"))
+        uids = frozenset(obj.uid for obj in arrived)
+        self.plan = _with(self.plan, arrived)
+        record = self._journal.record
+        pauses = united(map(PauseEntry.pause, record.target_pauses), self.plan.copy_pauses())
+        await self._journal.advance(
+            Phase.DELETING,
+            moving=tuple(sorted({*record.moving, *uids})),
+            target_pauses=tuple(map(PauseEntry.of, pauses)),
+        )
+        copier.follow(self.plan)
+        await copier.copy_more(uids)
+        await self._require_equal(Made(uids, copier.new_uids))
 
     async def _resume(self) -> None:
         pauses = [entry.pause() for entry in self._journal.record.target_pauses]
@@ -290,6 +319,15 @@ class Forward:
         plan = make_plan(await again(self._source, self.plan.inventory), self.plan.rules)
         _require_whole(plan, self._source)
         return plan
+
+
+def _with(plan: Plan, arrived: Sequence[Object]) -> Plan:
+    """Returns the plan with some more objects, which move."""
+    objects = {obj.uid: obj for obj in (*plan.inventory.objects, *arrived)}
+    inventory = replace(plan.inventory, objects=tuple(sorted(objects.values(), key=lambda obj: obj.key)))
+    exactly = plan.rules.exactly
+    rules = plan.rules if exactly is None else replace(plan.rules, exactly=exactly | {obj.uid for obj in arrived})
+    return make_plan(inventory, rules)
 
 
 def _require_whole(plan: Plan, source: Cluster) -> None:

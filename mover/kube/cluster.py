@@ -120,9 +120,22 @@ class Cluster:
                 return items
 
     async def watch(
-        self, resource: ResourceType, namespace: str, resource_version: str, timeout_s: float
+        self,
+        resource: ResourceType,
+        namespace: str,
+        resource_version: str,
+        timeout_s: float,
+        *,
+        metadata_only: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         """Yields what changes after `resource_version`, for at most `timeout_s` seconds.
+
+        Args:
+            resource: The type.
+            namespace: Where; "" watches all namespaces.
+            resource_version: From where on: that of a list, or of an object.
+            timeout_s: How long, in seconds.
+            metadata_only: Whether the objects come without spec and status.
 
         Raises:
             ExpiredError: The resourceVersion is too old; list again.
@@ -135,7 +148,8 @@ class Cluster:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(seconds),
         }
-        request = Request("GET", collection_path(resource, namespace), params)
+        accept = transport.METADATA_ONLY if metadata_only else transport.JSON
+        request = Request("GET", collection_path(resource, namespace), params, accept=accept)
         async for line in self.link.stream(request, idle_s=seconds + 5.0):
             yield self._event_of(resource, request.path, self._parsed("WATCH", request.path, line))
 

@@ -28,9 +28,9 @@ class Ledger:
             self.ends.add(namespace)
             self.survived += 1
 
-    def summary(self, known: int) -> str:
-        """Returns one line for the end of the run; `known` tests show faults that are known not to be survived."""
-        counts = f"tried {self.tried}, survived {self.survived}, known not to {known}, objects lost {self.lost}"
+    def summary(self) -> str:
+        """Returns one line for the end of the run."""
+        counts = f"tried {self.tried}, survived {self.survived}, objects lost {self.lost}"
         return f"faults: {counts}; requests that were made to fail: {self.injected}"
 
 

@@ -14,7 +14,6 @@ from mover.errors import StoppedError
 from mover.execute.copying import ForeignObjectError
 from mover.execute.run import RolledBackError
 from mover.models import Phase
-from tests.faults import gaps
 from tests.faults import wire as wires
 from tests.faults.conftest import excuse
 from tests.faults.scene import Scene, at, missing
@@ -54,13 +53,43 @@ async def test_an_object_that_appears_before_the_commit_stops_the_move(scene: Sc
     await scene.assert_untouched()
 
 
-@gaps.expected("the source is not read again after the commit")
-async def test_a_dependent_that_appears_after_the_commit_is_not_lost(scene: Scene) -> None:
-    """Its owner leaves the source, so the garbage collector takes what is left behind there."""
+async def test_a_dependent_that_appears_after_the_commit_moves_too(scene: Scene) -> None:
+    """Its owner leaves the source, so the garbage collector would take what is left behind there."""
     excuse(scene.namespace, Rule.LOST)
     await scene.move(at(Phase.DELETING, lambda: scene.edit_source(_dependent(scene))))
+    await _assert_taken_along(scene)
+
+
+async def test_a_dependent_that_appears_while_originals_are_deleted_moves_too(scene: Scene, wire: Wire) -> None:
+    """It may be collected as soon as its owner is gone, which is before the move looks at the source again."""
+    excuse(scene.namespace, Rule.LOST)
+    cluster = scene.key("Cluster")
+
+    async def appear() -> None:
+        await _dependent(scene)(scene.pair.on_source)
+
+    wire.add(wires.write("source", "DELETE", path=f"/{cluster.name}"), wires.before(appear))
+    await scene.move()
+    assert wire.injected == 1
+    await _assert_taken_along(scene)
+
+
+async def test_what_appears_after_the_commit_is_taken_along_by_a_resume(scene: Scene, wire: Wire) -> None:
+    excuse(scene.namespace, Rule.LOST)
+    wire.add(wires.write("target", "POST", holds="late-secret"), wires.answer(403, "not now"))
+    with pytest.raises(StoppedError, match="not now"):
+        await scene.move(at(Phase.DELETING, lambda: scene.edit_source(_dependent(scene))))
+    await scene.resume()
+    await _assert_taken_along(scene)
+
+
+async def _assert_taken_along(scene: Scene) -> None:
     path = f"/api/v1/namespaces/{scene.namespace}/secrets/late-secret"
-    assert not await missing(scene.pair.on_target, path)
+    copy = await scene.pair.on_target.get(path)
+    cluster = scene.key("Cluster")
+    assert [owner["uid"] for owner in copy["metadata"]["ownerReferences"]] == [(await scene.on_target())[cluster].uid]
+    assert await missing(scene.pair.on_source, path)
+    await scene.pair.on_target.delete(path)
     await scene.assert_moved()
 
 

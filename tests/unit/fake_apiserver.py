@@ -19,7 +19,7 @@ from mover.kube import transport as kube_transport
 from mover.kube.cluster import object_path
 from mover.kube.flow import FlowLimits
 from mover.kube.transport import Request, Session, Transport
-from tests.unit.scripted_server import QUICK, Reply, answer, failure, open_transport, serve
+from tests.unit.scripted_server import QUICK, Reply, answer, failure, lines, open_transport, serve
 
 
 class Killed(BaseException):
@@ -111,6 +111,12 @@ class DirectLink(Transport):
             raise kube_transport._error_of(call, response.status, response.headers, response.body)
         return response.body
 
+    async def stream(self, request: Request, idle_s: float) -> AsyncIterator[bytes]:
+        """Yields nothing for ever: a watch in which nothing happens."""
+        del request, idle_s
+        await asyncio.Event().wait()
+        yield b""
+
 
 class FakeApiServer:
     """Objects by path, with resourceVersions, preconditions, patches, finalizers, paging, selectors, metadata only.
@@ -177,6 +183,8 @@ class FakeApiServer:
 
     def _get(self, request: web.Request, _body: Any) -> Reply:
         path = request.path
+        if "watch" in request.query:
+            return lines()
         metadata_only = "PartialObjectMetadata" in request.headers["Accept"]
         if path in self.bodies:
             return answer(200, self.bodies[path])

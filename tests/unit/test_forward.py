@@ -346,7 +346,7 @@ async def test_a_copy_that_is_made_again_and_comes_out_different_stops_the_delet
         return None
 
     stage.target.before = meddle
-    with pytest.raises(InterruptedMoveError, match=r"were made anew and differ(?s:.*)Secret ns/c-ca"):
+    with pytest.raises(InterruptedMoveError, match=r"after the commit differ(?s:.*)Secret ns/c-ca"):
         await stage.go_on()
     assert stage.source.has(CA)
 
