@@ -50,6 +50,7 @@ class Rule(StrEnum):
     CANNOT_BE_SPLIT = "cannot-be-split"
     BELOW_CANNOT_BE_SPLIT = "below-cannot-be-split"
     OF_OTHERS = "of-others"
+    INCLUDED = "included"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Scope:
         clusters: The Clusters that are moved, and nothing that does not belong to them; None to move all of the
             namespace.
         hosts: Hosts without a Cluster that come along with these.
+        included: Objects that are copied and kept although the rules would leave them.
     """
 
     namespace: str = ""
@@ -91,6 +93,7 @@ class Scope:
     exactly: frozenset[str] | None = None
     clusters: frozenset[ObjectKey] | None = None
     hosts: frozenset[ObjectKey] = frozenset()
+    included: frozenset[ObjectKey] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -255,7 +258,7 @@ def _decide(obj: Object, graph: ObjectGraph, scope: Scope, walks: _Walks) -> Dec
     path = _path(graph, walks.hierarchy, obj.uid) if obj.uid in walks.hierarchy else ()
     chosen = _chosen(obj, path)
     if chosen is None:
-        return _left(obj, graph, scope)
+        return _included(obj, scope) or _left(obj, graph, scope)
     if obj.uid in walks.left_behind:
         return _behind(_path(graph, walks.left_behind, obj.uid))
     return _kept(obj, graph, scope, walks) or chosen
@@ -300,6 +303,13 @@ def _kept_with_class(path: tuple[ObjectKey, ...], scope: Scope) -> Decision:
     return Decision(Fate.KEEP, rule, f"{belongs}: it is copied, and kept on the source.", path)
 
 
+def _included(obj: Object, scope: Scope) -> Decision | None:
+    if obj.key not in scope.included:
+        return None
+    reason = "Something that moves names it, so it was asked for: it is copied, and kept on the source."
+    return Decision(Fate.KEEP, Rule.INCLUDED, reason)
+
+
 def _behind(path: tuple[ObjectKey, ...]) -> Decision:
     if len(path) == 1:
         return Decision(Fate.LEAVE, Rule.LEFT_BEHIND, "It stays, as asked for: one of its owners does not move.", path)
@@ -328,7 +338,7 @@ class _Split:
 
     def narrowed(self, uid: str, made: Decision) -> Decision:
         """Returns the decision on an object when only the chosen move; `made` is that for the whole namespace."""
-        if made.fate is Fate.LEAVE:
+        if made.fate is Fate.LEAVE or made.rule is Rule.INCLUDED:
             return made
         going, staying = self._sides(uid)
         if not going:

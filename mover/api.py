@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graph.explain import Explanation, explain
@@ -30,7 +30,7 @@ from mover.lookup import find_object
 from mover.models import KindCount, LeftObject, MoveOptions, MoveReport, Phase
 from mover.namespace import check_rules, namespace_mutator
 from mover.plan import Mutator, Plan, Rules, make_plan
-from mover.preflight import Findings, check_move
+from mover.preflight import Findings, check_connections, check_move
 from mover.record import Record
 from mover.saved_plan import SavedPlan, changes_since, decode, encode, planned_options, require_cluster, saved_plan
 from mover.scope import described, namespace_of, scope_of
@@ -122,6 +122,38 @@ async def types_async(source: ClusterRef) -> tuple[tuple[ResourceType, ...], tup
     return types, credential_namespaces(providers)
 
 
+async def preflight_async(
+    source: ClusterRef,
+    target: ClusterRef,
+    options: MoveOptions | None = None,
+    listener: Listener = ignore,
+    mutators: Sequence[Mutator] = (),
+    plan_file: Path | None = None,
+) -> Findings:
+    """Returns all that stands against a move, and what else is to be known; changes nothing on either cluster.
+
+    Args: see `move_async`.
+
+    Raises:
+        UsageError: A kubeconfig, context or namespace is not there, or a check cannot be left out.
+        RefusedError: A cluster does not answer, or another move of these objects is under way: nothing else can be
+            found out then.
+        ApiError: A cluster refused a read without which there is no preflight.
+    """
+    saved = await _read_plan(plan_file)
+    options = _planned(saved, options)
+    async with _connected(source, target) as clusters:
+        await _require_answers(clusters)
+        await _require_planned_cluster(saved, clusters.source)
+        asked = _Asked(_namespace(clusters.source, options), options, saved)
+        return await _findings(clusters, asked, mutators, listener)
+
+
+async def _require_answers(clusters: Clusters) -> None:
+    if problems := await check_connections(clusters.source, clusters.target):
+        raise RefusedError(problems)
+
+
 async def move_async(
     source: ClusterRef,
     target: ClusterRef,
@@ -154,6 +186,7 @@ async def move_async(
     saved = await _read_plan(plan_file)
     options = _planned(saved, options)
     async with _connected(source, target) as clusters:
+        await _require_answers(clusters)
         await _require_planned_cluster(saved, clusters.source)
         namespace = _namespace(clusters.source, options)
         record = await _interrupted(clusters, namespace, options)
@@ -233,10 +266,11 @@ async def _check_all(
     """Runs the preflight of every move that was not begun yet."""
     problems: list[Problem] = []
     async with _connected(source, target) as clusters:
+        await _require_answers(clusters)
         for options in each:
             namespace = _namespace(clusters.source, options)
             if await _interrupted(clusters, namespace, options) is None:
-                found = await _findings(clusters, namespace, options, mutators, listener)
+                found = await _findings(clusters, _Asked(namespace, options, None), mutators, listener)
                 problems += (problem for problem in found.problems if problem not in problems)
     if problems:
         raise RefusedError(problems)
@@ -445,29 +479,31 @@ class _Asked:
 async def _start(clusters: Clusters, asked: _Asked, mutators: Sequence[Mutator], listener: Listener) -> MoveReport:
     clock = Clock(listener)
     with clock.phase(Phase.PREFLIGHT):
-        findings = await _findings(clusters, asked.namespace, asked.options, mutators, listener)
-        changes = [] if asked.saved is None else changes_since(asked.saved, findings.plan)
-        if problems := (*changes, *findings.problems):
-            raise RefusedError(problems)
+        findings = await _findings(clusters, asked, mutators, listener)
+        for warning in findings.warnings:
+            listener(Noted(str(warning)))
+        if findings.problems:
+            raise RefusedError(findings.problems)
     outcome = await start(clusters, findings, asked.options, listener)
     return _report(clusters, outcome, clock.seconds)
 
 
-async def _findings(
-    clusters: Clusters, namespace: str, options: MoveOptions, mutators: Sequence[Mutator], listener: Listener
-) -> Findings:
-    """Returns what the preflight finds.
+async def _findings(clusters: Clusters, asked: _Asked, mutators: Sequence[Mutator], listener: Listener) -> Findings:
+    """Returns what the preflight finds, changes since the plan was saved first.
 
     Raises:
         RefusedError: Another move of these objects is under way: all else that could be found comes of it.
     """
+    namespace, options = asked.namespace, asked.options
     scope = scope_of(namespace, options.clusters)
     busy = await all_of(moves_under_way(cluster, [scope]) for cluster in (clusters.source, clusters.target))
     if any(busy):
         raise RefusedError([problem for found in busy for problem in found])
     known = _mutators(namespace, options, mutators)
     plan = await _steady_plan(clusters.source, namespace, options, known, listener)
-    return await check_move(clusters.source, clusters.target, plan, options)
+    found = await check_move(clusters.source, clusters.target, plan, options)
+    changes = [] if asked.saved is None else changes_since(asked.saved, found.plan)
+    return replace(found, problems=(*changes, *found.problems))
 
 
 def _mutators(namespace: str, options: MoveOptions, others: Sequence[Mutator]) -> tuple[Mutator, ...]:

@@ -60,6 +60,7 @@ class Problem:
         subject: The object or thing it is about.
         what: What is wrong, and why it matters.
         remedy: What to do, if possible as a command.
+        is_warning: Whether the move is not refused for it.
     """
 
     check: str
@@ -67,6 +68,7 @@ class Problem:
     subject: str
     what: str
     remedy: str
+    is_warning: bool = False
 
     def __str__(self) -> str:
         return f"{self.cluster}: {self.subject}: {self.what}. {self.remedy}"

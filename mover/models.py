@@ -62,6 +62,9 @@ class MoveOptions(_Frozen):
         ignore_stale_block_move: Do not wait for a `block-move` on a host without a consumer.
         pause_timeout_s: How long to wait for controllers to confirm the pause, in seconds.
         timeout_s: When to give up altogether, in seconds; 0 for never.
+        skip: Names of checks of the preflight that are left out.
+        warn_only: Go on with what the preflight finds, unless it guards against loss.
+        include_referenced: Copy and keep what the objects name in their specs and nothing else takes along.
         plan_checksum: Of the saved plan that the move was begun by; None without one.
         quiet_s: How long objects whose controllers do not report a pause must not have changed, in seconds.
     """
@@ -83,6 +86,9 @@ class MoveOptions(_Frozen):
     ignore_stale_block_move: bool = False
     pause_timeout_s: Annotated[float, Field(ge=0)] = 120.0
     timeout_s: Annotated[float, Field(ge=0)] = 0.0
+    skip: tuple[str, ...] = ()
+    warn_only: bool = False
+    include_referenced: bool = False
     plan_checksum: str | None = None
     quiet_s: Annotated[float, Field(ge=0)] = 0.5
 

@@ -36,6 +36,7 @@ class Rules:
         mutators: Applied in their order to every body before it is created on the target.
         clusters: The single Clusters that move; None for all of the namespace.
         hosts: Spare hosts that come along with these.
+        included: Objects that are copied and kept because something that moves names them.
     """
 
     left_behind: frozenset[ObjectKey] = frozenset()
@@ -43,6 +44,7 @@ class Rules:
     mutators: tuple[Mutator, ...] = ()
     clusters: frozenset[ObjectKey] | None = None
     hosts: frozenset[ObjectKey] = frozenset()
+    included: frozenset[ObjectKey] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ def make_plan(inventory: Inventory, rules: Rules | None = None) -> Plan:
         exactly=rules.exactly,
         clusters=rules.clusters,
         hosts=rules.hosts,
+        included=rules.included,
     )
     try:
         selection = select(build(inventory.objects, knows_metal3=not inventory.strict_labels), scope)

@@ -165,6 +165,11 @@ def planned_options(saved: SavedPlan, options: MoveOptions) -> MoveOptions:
         raise UsageError(
             "--leave-behind goes by the target, which a plan does not know", "Leave --leave-behind or --plan out"
         )
+    if options.include_referenced:
+        raise UsageError(
+            "--include-referenced goes by the target, which a plan does not know",
+            "Leave --include-referenced or --plan out",
+        )
     planned = {name: getattr(saved, name) for name in ("namespace", *_SELECTING)}
     return options.model_copy(update={**planned, "plan_checksum": saved.checksum})
 

@@ -3,7 +3,7 @@
 One module for each group of commands; importing them registers the commands, in the order of the help.
 """
 
-from mover.cli import move, plan, directories, interrupted, pivot, diff, rbac  # noqa: F401, I001
+from mover.cli import move, preflight, plan, directories, interrupted, pivot, diff, rbac  # noqa: F401, I001
 from mover.cli.app import app
 
 

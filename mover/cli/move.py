@@ -15,14 +15,17 @@ from mover.cli.options import (
     ClusterNames,
     HiddenWarnings,
     Hosts,
+    IncludeReferenced,
     Kubeconfig,
     KubeconfigContext,
     Namespaces,
     Selector,
+    Skip,
     StrictLabels,
     ToKubeconfig,
     ToKubeconfigContext,
     Verbosity,
+    WarnOnly,
 )
 from mover.cli.saving import Saving, load, save
 from mover.cli.terminal import errors_shown, fail, new_console, new_view, print_all, run, set_up_logging
@@ -85,6 +88,9 @@ def move(
         bool,
         typer.Option("--ignore-stale-block-move", help="Do not wait for block-move on hosts without a consumer."),
     ] = False,
+    skip: Skip = None,
+    warn_only: WarnOnly = False,
+    include_referenced: IncludeReferenced = False,
     pause_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for controllers to confirm the pause.")
     ] = 120.0,
@@ -142,6 +148,9 @@ def move(
             timeout_s=timeout,
             wait_hosts_s=wait_hosts,
             ignore_stale_block_move=ignore_stale_block_move,
+            skip=tuple(skip or ()),
+            warn_only=warn_only,
+            include_referenced=include_referenced,
             pause_timeout_s=pause_timeout,
         )
         if to_directory:

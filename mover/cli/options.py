@@ -79,6 +79,20 @@ AllHosts = Annotated[
 StrictLabels = Annotated[
     bool, typer.Option("--strict-labels", help="Go by clusterctl's labels alone; do not know Metal3's kinds.")
 ]
+Skip = Annotated[
+    list[str] | None,
+    typer.Option("--skip", help="A check of the preflight to leave out; may be repeated.", metavar="CHECK"),
+]
+WarnOnly = Annotated[
+    bool,
+    typer.Option("--warn-only", help="Go on with what the preflight finds, unless it guards against loss."),
+]
+IncludeReferenced = Annotated[
+    bool,
+    typer.Option(
+        "--include-referenced", help="Copy what the objects name in their specs and nothing else takes along."
+    ),
+]
 Verbosity = Annotated[
     int, typer.Option("-v", "--v", min=0, help="How much to tell: 1 each object, 3 retries, 5 everything.")
 ]

@@ -29,7 +29,7 @@ from mover.kube import Cluster
 from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import Pause, resume_patch
 from mover.plan import Plan, make_plan
-from mover.preflight.plan_checks import check_plan
+from mover.preflight.registry import check_plan
 from mover.scope import described
 from mover.verify import source_drift
 
@@ -180,8 +180,9 @@ async def _checked(source: Cluster, plan: Plan, options: MoveOptions) -> Plan:
         where = f"the namespace {plan.inventory.namespace}" if plan.inventory.namespace else "any namespace"
         raise UsageError(f"There is nothing to save in {where} of the {source.name} cluster")
     under_way = await moves_under_way(source, {plan.inventory.namespace})
-    # Nothing leaves the source, so what stays there keeps its owners.
-    problems = [*under_way, *(found for found in check_plan(plan, options) if found.check != "left-dependents")]
+    # Nothing leaves the source, so what stays there keeps its owners; and no server takes the objects.
+    irrelevant = ("left-dependents", "rollout", "sizes")
+    problems = [*under_way, *(found for found in check_plan(plan, options) if found.check not in irrelevant)]
     if problems:
         raise RefusedError(problems)
     return plan

@@ -10,7 +10,6 @@ clusterctl replaces all annotations, deletes, and empties the finalizers last; a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from graph import rules
 from graph.order import Order
@@ -23,6 +22,7 @@ from mover.execute.copying import Copier
 from mover.execute.ready import run_ready
 from mover.kube import Cluster
 from mover.models import MANAGER
+from mover.stripping import is_stripped, stripping_patch
 
 _ATTEMPTS = 6
 
@@ -125,22 +125,3 @@ class CopyAgain:
         """Renews the copy if the content of its original has changed."""
         if content(found) != content(expected):
             await self._copier.renew(found, with_status=False)
-
-
-def stripping_patch(obj: Object) -> dict[str, Any]:
-    """Returns the merge patch that lets an object vanish as soon as it is deleted."""
-    annotations = {rules.DELETE_FOR_MOVE_ANNOTATION: ""}
-    if metal3.is_host(obj):
-        annotations[rules.HOST_PAUSED_ANNOTATION] = obj.annotations.get(rules.HOST_PAUSED_ANNOTATION, MANAGER)
-    return {
-        "metadata": {
-            "resourceVersion": obj.resource_version,
-            "finalizers": [],
-            "annotations": annotations,
-        }
-    }
-
-
-def is_stripped(obj: Object) -> bool:
-    """Returns whether an object is ready to be deleted: stripped, and nobody has put a finalizer back."""
-    return rules.DELETE_FOR_MOVE_ANNOTATION in obj.annotations and not obj.finalizers

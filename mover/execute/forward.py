@@ -23,7 +23,7 @@ from mover.errors import BlockedError, StoppedError, VerificationError
 from mover.events import Listener, Noted
 from mover.execute.clock import Clock
 from mover.execute.copying import Copier, ForeignObjectError, copies_made, create_namespaces, missing_namespaces
-from mover.execute.deleting import CopyAgain, Remover, is_stripped
+from mover.execute.deleting import CopyAgain, Remover
 from mover.execute.journal import Journal
 from mover.execute.latecomers import Latecomers
 from mover.execute.pausing import Pauser
@@ -32,8 +32,9 @@ from mover.kube import Cluster
 from mover.models import Phase
 from mover.pause import Pause, united
 from mover.plan import Plan, make_plan
-from mover.preflight.plan_checks import check_left_dependents, check_split
+from mover.preflight.ties import check_left_dependents, check_split
 from mover.record import PauseEntry, digest_of
+from mover.stripping import is_stripped
 from mover.verify import Made, compare_copies, read_objects, source_drift
 
 _SETTLING_ROUNDS = 5

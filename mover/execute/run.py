@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -259,9 +259,14 @@ async def _new_record(clusters: Clusters, findings: Findings, options: MoveOptio
         objects=len(plan.selection.selected),
         used=findings.used,
         overwritten=findings.overwritten,
-        left_behind=tuple(sorted((k.group, k.kind, k.namespace, k.name) for k in plan.rules.left_behind)),
+        left_behind=_parts(plan.rules.left_behind),
+        included=_parts(plan.rules.included),
         hosts=tuple(sorted(key.name for key in plan.rules.hosts)),
     )
+
+
+def _parts(keys: Iterable[ObjectKey]) -> tuple[tuple[str, str, str, str], ...]:
+    return tuple((key.group, key.kind, key.namespace, key.name) for key in sorted(keys))
 
 
 async def identity_of(cluster: Cluster) -> Identity:
@@ -296,4 +301,5 @@ def _rules_of(record: Record, mutators: Sequence[Mutator]) -> Rules:
         mutators=tuple(mutators),
         clusters=clusters or None,
         hosts=frozenset(ObjectKey(*rules.BARE_METAL_HOST, record.namespace, name) for name in record.hosts),
+        included=frozenset(ObjectKey(*parts) for parts in record.included),
     )

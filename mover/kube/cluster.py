@@ -153,9 +153,67 @@ class Cluster:
         async for line in self.link.stream(request, idle_s=seconds + 5.0):
             yield self._event_of(resource, request.path, self._parsed("WATCH", request.path, line))
 
-    async def create(
-        self, resource: ResourceType, body: Mapping[str, Any], *, manager: str, dry_run: bool = False
-    ) -> Written:
+    async def review(self, kind: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the status that the server gives to a review of the user's own rights; nothing is stored.
+
+        Args:
+            kind: "SelfSubjectAccessReview" or "SelfSubjectRulesReview" (authorization.k8s.io/v1).
+            spec: What is asked.
+        """
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+        path = f"/apis/authorization.k8s.io/v1/{kind.lower()}s"
+        status: Mapping[str, Any] = (await self._json(Request("POST", path, body=orjson.dumps(body))))["status"]
+        return status
+
+    async def version(self) -> str:
+        """Returns the version of Kubernetes, such as "v1.34.4"; the answer is not waited for long."""
+        return str((await self._json(Request("GET", "/version", soon_told=True)))["gitVersion"])
+
+    async def metrics(self) -> str:
+        """Returns the API server's own metrics as Prometheus text."""
+        return (await self.link.send(Request("GET", "/metrics", accept="text/plain"))).decode()
+
+    async def rehearse_create(self, resource: ResourceType, body: Mapping[str, Any], *, manager: str) -> None:
+        """Lets the server do all of a creation but to store it, and refuse fields that it does not know.
+
+        Raises:
+            AlreadyExistsError: There is one of that name; everything else went well.
+            TransientError: The server, or a webhook that it asks, did not answer; told after some seconds.
+        """
+        request = Request(
+            "POST",
+            collection_path(resource, body["metadata"].get("namespace", "")),
+            _rehearsed(manager),
+            orjson.dumps(body),
+            accept=transport.METADATA_ONLY,
+            created=body["metadata"]["name"],
+            soon_told=True,
+        )
+        await self._json(request)
+
+    async def rehearse_patch(
+        self, resource: ResourceType, key: ObjectKey, patch: Mapping[str, Any], *, manager: str
+    ) -> None:
+        """Lets the server do all of a JSON merge patch but to store it; see `rehearse_create`."""
+        request = Request(
+            "PATCH",
+            object_path(resource, key),
+            _rehearsed(manager),
+            orjson.dumps(patch),
+            transport.MERGE_PATCH,
+            transport.METADATA_ONLY,
+            soon_told=True,
+        )
+        await self._json(request)
+
+    async def rehearse_delete(self, resource: ResourceType, key: ObjectKey, *, uid: str) -> None:
+        """Lets the server do all of a deletion but to delete; see `rehearse_create`."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}, "dryRun": ["All"]}
+        # With a body the server does not look at the query; whoever else sees the request shall know what it is.
+        path, params = object_path(resource, key), {"dryRun": "All"}
+        await self._json(Request("DELETE", path, params, orjson.dumps(options), soon_told=True))
+
+    async def create(self, resource: ResourceType, body: Mapping[str, Any], *, manager: str) -> Written:
         """Creates an object.
 
         Raises:
@@ -165,7 +223,7 @@ class Cluster:
         request = Request(
             "POST",
             collection_path(resource, namespace),
-            _write_params(manager, dry_run=dry_run),
+            {"fieldManager": manager},
             orjson.dumps(body),
             accept=transport.METADATA_ONLY,
             created=body["metadata"]["name"],
@@ -183,7 +241,7 @@ class Cluster:
         request = Request(
             "PUT",
             object_path(resource, key),
-            _write_params(manager, dry_run=False),
+            {"fieldManager": manager},
             orjson.dumps(body),
             accept=transport.METADATA_ONLY,
         )
@@ -196,7 +254,6 @@ class Cluster:
         patch: Mapping[str, Any],
         *,
         manager: str,
-        dry_run: bool = False,
     ) -> Written:
         """Changes an object by a JSON merge patch (RFC 7386).
 
@@ -206,7 +263,7 @@ class Cluster:
         request = Request(
             "PATCH",
             object_path(resource, key),
-            _write_params(manager, dry_run=dry_run),
+            {"fieldManager": manager},
             orjson.dumps(patch),
             transport.MERGE_PATCH,
             transport.METADATA_ONLY,
@@ -218,7 +275,7 @@ class Cluster:
         request = Request(
             "PATCH",
             object_path(resource, key) + "/status",
-            _write_params(manager, dry_run=False),
+            {"fieldManager": manager},
             orjson.dumps([{"op": "add", "path": "/status", "value": status}]),
             transport.JSON_PATCH,
             transport.METADATA_ONLY,
@@ -297,9 +354,8 @@ def object_path(resource: ResourceType, key: ObjectKey) -> str:
     return f"{collection_path(resource, key.namespace)}/{key.name}"
 
 
-def _write_params(manager: str, *, dry_run: bool) -> Mapping[str, str]:
-    params = {"fieldManager": manager}
-    return {**params, "dryRun": "All", "fieldValidation": "Strict"} if dry_run else params
+def _rehearsed(manager: str) -> Mapping[str, str]:
+    return {"fieldManager": manager, "dryRun": "All", "fieldValidation": "Strict"}
 
 
 def _written(answer: Mapping[str, Any]) -> Written:

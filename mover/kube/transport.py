@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -60,6 +61,9 @@ class RetryPolicy:
     longest_asked_wait_s: float = 30.0
     request_timeout_s: float = 60.0
     connect_timeout_s: float = 10.0
+    soon_attempts: int = 2
+    soon_timeout_s: float = 15.0
+    """Longer than an API server waits for an admission webhook by default (10 s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class Request:
     accept: str = JSON
     created: str = ""
     """Name of the object that a POST creates: its path does not have it."""
+    soon_told: bool = False
+    """Whether no answer is worth a long wait: it is tried twice, for some seconds."""
 
     @property
     def subject(self) -> str:
@@ -111,6 +117,7 @@ class Transport:
         self.calls: Counter[str] = Counter()
         self.retries = 0
         self._warned: set[str] = set()
+        self._dated = ("", 0.0)
 
     async def send(self, request: Request) -> bytes:
         """Returns the body of a successful answer.
@@ -118,10 +125,11 @@ class Transport:
         Raises:
             ApiError: The class says what the server answered; TransientErrors were tried again first.
         """
+        attempts = self._policy.soon_attempts if request.soon_told else self._policy.attempts
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(errors.TransientError),
             wait=self._wait,
-            stop=stop_after_attempt(self._policy.attempts) | stop_after_delay(self._policy.total_s),
+            stop=stop_after_attempt(attempts) | stop_after_delay(self._policy.total_s),
             before_sleep=self._note_retry,
             reraise=True,
         )
@@ -168,6 +176,19 @@ class Transport:
         """Returns the server's URL, "" before the first request."""
         return self._session.server if self._session else ""
 
+    @property
+    def clock_ahead_s(self) -> float | None:
+        """Returns by how many seconds the server's clock is ahead of ours, as its last answer says to a second.
+
+        None before the first answer, and if the server does not tell the time.
+        """
+        date, received = self._dated
+        try:
+            # The header leaves the fraction of the second out: half a second is what is expected of it.
+            return parsedate_to_datetime(date).timestamp() + 0.5 - received
+        except ValueError:
+            return None
+
     async def _send_authenticated(self, request: Request) -> bytes:
         async with self.flow.slot():
             session = await self._current_session()
@@ -178,9 +199,8 @@ class Transport:
 
     async def _send_once(self, session: Session, request: Request) -> bytes:
         call = errors.Call(self._cluster, request.method, request.subject)
-        timeout = aiohttp.ClientTimeout(
-            total=self._policy.request_timeout_s, sock_connect=self._policy.connect_timeout_s
-        )
+        total_s = self._policy.soon_timeout_s if request.soon_told else self._policy.request_timeout_s
+        timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=self._policy.connect_timeout_s)
         headers = await session.authenticate()
         started = time.monotonic()
         self.calls[request.method] += 1
@@ -192,6 +212,7 @@ class Transport:
         if answer.status >= 300:
             raise self._noted(_error_of(call, answer.status, answer.headers, body))
         self.flow.answered(time.monotonic() - started)
+        self._dated = (answer.headers.get("Date", ""), time.time())
         self._pass_on_warnings(answer.headers)
         return body
 

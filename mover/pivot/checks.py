@@ -17,7 +17,7 @@ from mover.pivot.places import Workloads, find_workloads, provider_deployments
 from mover.pivot.scene import Scene
 from mover.pivot.workloads import start_patch, why_unavailable
 from mover.preflight.clusters import check_clusters
-from mover.preflight.plan_checks import check_plan
+from mover.preflight.registry import check_plan
 from mover.preflight.target import check_collisions, check_served, judge_collisions, read_target
 
 

@@ -1,8 +1,8 @@
-"""What would go wrong: all read-only checks of a move, all problems at once.
+"""What would go wrong: all checks of a move, all problems at once.
 
-Each check answers one question and returns the problems it finds; nothing is written to any cluster.
+Each check answers one question and returns the problems it finds; nothing is stored on any cluster.
 """
 
-from mover.preflight.check import Findings, check_move
+from mover.preflight.check import Findings, check_connections, check_move, described, question_of, why_of
 
-__all__ = ["Findings", "check_move"]
+__all__ = ["Findings", "check_connections", "check_move", "described", "question_of", "why_of"]

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mover.concurrency import both
-from mover.errors import Problem
+from mover.concurrency import all_of
+from mover.errors import ApiError, ForbiddenError, Problem
 from mover.kube import Cluster
 from mover.models import MoveOptions
-from mover.plan import Plan, make_plan
-from mover.preflight.clusters import check_clusters
-from mover.preflight.plan_checks import check_plan
-from mover.preflight.target import (
-    check_collisions,
-    check_namespaces,
-    check_outside_owners,
-    check_served,
-    find_outside_owners,
-    judge_collisions,
-    read_target,
-    without_owner,
-)
+from mover.plan import Plan
+from mover.preflight.clusters import check_connection
+from mover.preflight.registry import BEFORE_ALL, CHECKS, Check, check_named, require_skippable
+from mover.preflight.scene import Scene, look
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +22,95 @@ class Findings:
     Attributes:
         plan: What is to be moved: the plan that was checked, without what is left behind on request.
         problems: What stands against the move, in the order of the checks.
+        warnings: What the operator should know; the move goes on.
         used: UID on the source -> UID on the target of what the target has already and is used as it is:
             cluster-scoped objects, what is below them, and owners outside of the move.
         overwritten: The same of objects that are overwritten.
+        checked: Names of the checks that were made.
+        skipped: Names of those that were left out.
     """
 
     plan: Plan
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
     used: Mapping[str, str]
     overwritten: Mapping[str, str]
+    checked: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+async def check_connections(source: Cluster, target: Cluster) -> list[Problem]:
+    """Returns which of the clusters does not answer: nothing else can be found out then."""
+    return [problem for found in await all_of(map(check_connection, (source, target))) for problem in found]
 
 
 async def check_move(source: Cluster, target: Cluster, plan: Plan, options: MoveOptions) -> Findings:
-    """Returns all that stands against moving what `plan` selects from `source` to `target`."""
-    clusters, owners = await both(check_clusters(source, target, plan), find_outside_owners(target, plan))
-    if options.leave_behind:
-        homeless = frozenset(obj.key for obj, _ in without_owner(plan, owners))
-        plan = make_plan(plan.inventory, replace(plan.rules, left_behind=homeless))
-    on_target, namespaces = await both(read_target(target, plan), check_namespaces(target, plan))
-    collisions = judge_collisions(plan, on_target, options.existing)
-    problems = [
-        *clusters,
-        *check_plan(plan, options),
-        *namespaces,
-        *check_served(plan, on_target),
-        *check_collisions(collisions, options.existing),
-        *check_outside_owners(plan, owners),
+    """Returns all that stands against moving what `plan` selects from `source` to `target`; changes nothing.
+
+    Raises:
+        UsageError: A check is to be skipped that does not exist or guards against loss.
+        ApiError: A cluster refused a read without which there is no preflight.
+    """
+    require_skippable(options.skip)
+    scene = await look(source, target, plan, options)
+    run = [check for check in CHECKS if check.name not in options.skip]
+    found = await all_of(_run(check, scene) for check in run)
+    judged = [_judged(problem, options) for problems in found for problem in problems]
+    return Findings(
+        scene.plan,
+        tuple(problem for problem in judged if not problem.is_warning),
+        tuple(problem for problem in judged if problem.is_warning),
+        {**scene.collisions.used, **scene.owners},
+        scene.collisions.overwritten,
+        tuple(check.name for check in run),
+        tuple(sorted(options.skip)),
+    )
+
+
+async def _run(check: Check, scene: Scene) -> Sequence[Problem]:
+    """Returns what a check finds; one that may not look says so."""
+    try:
+        return await check.run(scene)
+    except ForbiddenError as error:
+        return [_not_looked(check, error)]
+
+
+def _not_looked(check: Check, error: ApiError) -> Problem:
+    what = f"this could not be checked: {error.message}"
+    remedy = "Grant it: capi-mover rbac" + ("" if check.guards else f"; or leave the check out: --skip {check.name}")
+    return Problem(check.name, error.call.cluster, check.question, what, remedy, is_warning=not check.guards)
+
+
+def _judged(problem: Problem, options: MoveOptions) -> Problem:
+    """Returns the problem as a warning, if that is asked for and nothing can be lost by it."""
+    check = check_named(problem.check)
+    is_guard = check is not None and check.guards
+    return replace(problem, is_warning=True) if options.warn_only and not is_guard else problem
+
+
+def described(problems: Iterable[Problem]) -> list[dict[str, object]]:
+    """Returns the problems for machines."""
+    return [
+        {
+            "check": problem.check,
+            "severity": "warning" if problem.is_warning else "error",
+            "cluster": problem.cluster,
+            "object": problem.subject,
+            "what": problem.what,
+            "why": why_of(problem.check),
+            "remedy": problem.remedy,
+        }
+        for problem in problems
     ]
-    return Findings(plan, tuple(problems), {**collisions.used, **owners}, collisions.overwritten)
+
+
+def question_of(name: str) -> str:
+    """Returns what a check asks; "" for what is not of the registry: changes since a plan was saved."""
+    questions = {check.name: check.question for check in CHECKS} | {first: asks for first, asks, _ in BEFORE_ALL}
+    return questions.get(name, "")
+
+
+def why_of(name: str) -> str:
+    """Returns why what a check asks matters."""
+    whys = {check.name: check.why for check in CHECKS} | {first: why for first, _, why in BEFORE_ALL}
+    return whys.get(name, "The cluster has changed since the plan was made.")

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import semver
 
 from graph import rules
-from mover.concurrency import all_of
+from mover.concurrency import all_of, both
 from mover.discovery import CRDS, NAMESPACES, Provider, list_providers
-from mover.errors import NotFoundError, Problem
+from mover.errors import ApiError, NotFoundError, Problem
 from mover.kube import Cluster
 from mover.plan import Plan
 
@@ -17,15 +17,59 @@ from mover.plan import Plan
 async def check_clusters(source: Cluster, target: Cluster, plan: Plan) -> list[Problem]:
     """Returns what is wrong with the clusters as source and target of any move."""
     checks = (
-        _check_identity(source, target),
-        _check_contract(source),
-        _check_contract(target),
-        _check_providers(target, plan),
+        check_identity(source, target),
+        check_contract(source),
+        check_contract(target),
+        check_providers(target, plan),
     )
     return [problem for found in await all_of(checks) for problem in found]
 
 
-async def _check_identity(source: Cluster, target: Cluster) -> list[Problem]:
+async def check_connection(cluster: Cluster) -> list[Problem]:
+    """The API server answers, and takes the credentials."""
+    try:
+        await cluster.version()
+    except ApiError as error:
+        side = "--kubeconfig" if cluster.name == "source" else "--to-kubeconfig"
+        remedy = f"See that it runs, and that {side} is right: kubectl cluster-info"
+        return [Problem("connection", cluster.name, cluster.server or cluster.context, _said(error), remedy)]
+    return []
+
+
+def _said(error: ApiError) -> str:
+    return f"{error.status} {error.reason}: {error.message}" if error.status else error.message
+
+
+async def check_versions(source: Cluster, target: Cluster) -> list[Problem]:
+    """The target's Kubernetes is not older than the source's, by minor version."""
+    here, there = await both(source.version(), target.version())
+    if _version(there).to_tuple()[:2] >= _version(here).to_tuple()[:2]:
+        return []
+    what = f"its Kubernetes is older ({there}) than the source's ({here})"
+    remedy = "Upgrade it first, if the providers need the newer one"
+    return [Problem("versions", "target", target.server, what, remedy, is_warning=True)]
+
+
+CLOCK_SKEW_S = 10.0
+
+
+async def check_clocks(source: Cluster, target: Cluster) -> list[Problem]:
+    """The clocks of both clusters and ours agree; leases, tokens and timestamps are read on all three."""
+    await both(source.version(), target.version())
+    sides = {"source": source.link.clock_ahead_s, "target": target.link.clock_ahead_s}
+    ahead = {"here": 0.0, **{side: by for side, by in sides.items() if by is not None}}
+    first, last = max(ahead, key=ahead.__getitem__), min(ahead, key=ahead.__getitem__)
+    apart_s = ahead[first] - ahead[last]
+    if apart_s <= CLOCK_SKEW_S:
+        return []
+    side = "target" if "target" in (first, last) else "source"
+    what = f"the clocks differ by {apart_s:.0f} s ({first} is ahead of {last})"
+    remedy = "Set them right (NTP), here and on the control planes"
+    return [Problem("clocks", side, "clock", what, remedy, is_warning=True)]
+
+
+async def check_identity(source: Cluster, target: Cluster) -> list[Problem]:
+    """Source and target are not the same cluster, whatever their addresses."""
     one, other = await all_of(cluster.get(NAMESPACES, "", "kube-system") for cluster in (source, target))
     if one.uid != other.uid:
         return []
@@ -33,7 +77,7 @@ async def _check_identity(source: Cluster, target: Cluster) -> list[Problem]:
     return [Problem("identity", "target", "cluster", what, "Choose another target with --to-kubeconfig")]
 
 
-async def _check_providers(target: Cluster, plan: Plan) -> list[Problem]:
+async def check_providers(target: Cluster, plan: Plan) -> list[Problem]:
     """Every provider of the source is on the target at the same or a newer version (checkTargetProviders)."""
     there = await list_providers(target)
     return [problem for provider in plan.inventory.providers if (problem := _provider_problem(provider, there))]
@@ -59,7 +103,7 @@ def _version(text: str) -> semver.Version:
     return semver.Version.parse(text.removeprefix("v"))
 
 
-async def _check_contract(cluster: Cluster) -> list[Problem]:
+async def check_contract(cluster: Cluster) -> list[Problem]:
     """The cluster's CAPI serves the contract this mover was written for (inventory.go, CheckCAPIContract)."""
     try:
         crd = await cluster.get(CRDS, "", rules.CLUSTERS_CRD)

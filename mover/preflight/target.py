@@ -10,7 +10,7 @@ from graph.selection import Fate, Rule
 from mover.choices import ExistingPolicy
 from mover.concurrency import all_of
 from mover.diff import content
-from mover.discovery import NAMESPACES, resolve_type
+from mover.discovery import resolve_type
 from mover.errors import NotFoundError, Problem, UsageError
 from mover.kube import Cluster
 from mover.plan import Plan
@@ -48,22 +48,6 @@ async def read_target(target: Cluster, plan: Plan) -> OnTarget:
 async def _list_or_none(cluster: Cluster, resource: ResourceType, namespace: str) -> tuple[Object, ...] | None:
     try:
         return (await cluster.list_metadata(resource, namespace)).objects
-    except NotFoundError:
-        return None
-
-
-async def check_namespaces(target: Cluster, plan: Plan) -> list[Problem]:
-    """No namespace that copies go to is being deleted."""
-    names = sorted({image.key.namespace for image in plan.images()} - {""})
-    found = await all_of(_namespace(target, name) for name in names)
-    what, remedy = "it is being deleted: nothing can be created in it", "Wait until it is gone, then move again"
-    dying = [namespace for namespace in found if namespace is not None and namespace.deleting]
-    return [Problem("namespace", "target", str(namespace.key), what, remedy) for namespace in dying]
-
-
-async def _namespace(target: Cluster, name: str) -> Object | None:
-    try:
-        return await target.get(NAMESPACES, "", name)
     except NotFoundError:
         return None
 

@@ -29,6 +29,7 @@ Act = Callable[[Call, Send], Awaitable[bytes]]
 
 FOR_EVER = 1_000_000
 _RECORDS = "/api/v1/namespaces/default/configmaps"
+_REVIEWS = "/apis/authorization.k8s.io/"
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 
 
@@ -167,7 +168,7 @@ def is_lease(request: Request) -> bool:
 def is_write(cluster: str, request: Request) -> bool:
     """Matches everything that changes a cluster."""
     del cluster
-    return request.method != "GET" and "dryRun" not in request.params
+    return request.method != "GET" and "dryRun" not in request.params and not request.path.startswith(_REVIEWS)
 
 
 def every(cluster: str, request: Request) -> bool:
@@ -182,10 +183,12 @@ def to(cluster: str) -> Matcher:
 
 
 def write(cluster: str, method: str, *, holds: str = "", path: str = "") -> Matcher:
-    """Matches writes to objects (no records, no leases) by what their bodies and paths hold."""
+    """Matches writes to objects (no records, no leases, no rehearsals) by what their bodies and paths hold."""
 
     def matches(name: str, request: Request) -> bool:
         if name != cluster or request.method != method or is_record(request) or is_lease(request):
+            return False
+        if "dryRun" in request.params:
             return False
         return holds.encode() in (request.body or b"") and path in request.path
 

@@ -40,11 +40,11 @@ class Fuse:
         self._answered = answered
         self._blown = False
 
-    def sends(self, method: str) -> bool:
+    def sends(self, *, is_write: bool) -> bool:
         """Returns whether the program dies of the answer to this request."""
         if self._blown:
             raise Killed
-        if method == "GET":
+        if not is_write:
             return False
         self._blown = self.writes == self._number
         self.writes += 1
@@ -96,7 +96,8 @@ class DirectLink(Transport):
     async def send(self, request: Request) -> bytes:
         """Returns the answer of the server, or raises what the real transport raises."""
         await asyncio.sleep(0)
-        is_last = self._fuse.sends(request.method)
+        is_write = request.method != "GET" and not request.soon_told and not request.path.startswith(_REVIEWS)
+        is_last = self._fuse.sends(is_write=is_write)
         self.calls[request.method] += 1
         sent = _Sent(request.method, request.path, request.params, {"Accept": request.accept}, request.body or b"")
         response = await self._fake.handle(cast("web.Request", sent))
@@ -127,6 +128,10 @@ class FakeApiServer:
         bodies: The objects by the path of their URL.
         log: "METHOD path" of each request.
         before: Called with each request before it is carried out; its reply, if it gives one, is the answer.
+        rehearsing: The same, for dry runs.
+        kubernetes: The version that the server says it is of.
+        metrics: What it tells of itself.
+        denied: (verb, resource) that its user may not do; nobody is an administrator then.
     """
 
     def __init__(self, name: str = "source") -> None:
@@ -134,7 +139,11 @@ class FakeApiServer:
         self.bodies: dict[str, dict[str, Any]] = {}
         self.log: list[str] = []
         self.before: Callable[[web.Request], Reply | None] = lambda _: None
+        self.rehearsing: Callable[[web.Request], Reply | None] = lambda _: None
         self._version = 100
+        self.kubernetes = "v1.36.3"
+        self.metrics = ""
+        self.denied: set[tuple[str, str]] = set()
 
     def put(self, *objects: Object) -> None:
         """Takes objects in as they are, UID and resourceVersion included."""
@@ -158,8 +167,8 @@ class FakeApiServer:
         self._touch(body)
 
     def writes(self) -> list[str]:
-        """Returns the requests that were no reads."""
-        return [entry for entry in self.log if not entry.startswith("GET")]
+        """Returns the requests that could change something: no reads, rehearsals or reviews."""
+        return [entry for entry in self.log if not entry.startswith(("GET", "DRY", f"POST {_REVIEWS}"))]
 
     @asynccontextmanager
     async def cluster(self, limits: FlowLimits | None = None) -> AsyncIterator[Cluster]:
@@ -173,8 +182,9 @@ class FakeApiServer:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers a request."""
-        self.log.append(f"{request.method} {request.path}")
-        reply = self.before(request)
+        rehearsal = "DRY " if _is_rehearsal(request) else ""
+        self.log.append(f"{rehearsal}{request.method} {request.path}")
+        reply = self.rehearsing(request) if rehearsal else self.before(request)
         if reply is None:
             body = json.loads(await request.read() or b"null")
             handle = getattr(self, f"_{request.method.lower()}")
@@ -185,6 +195,8 @@ class FakeApiServer:
         path = request.path
         if "watch" in request.query:
             return lines()
+        if path in ("/version", "/metrics"):
+            return answer(200, {"gitVersion": self.kubernetes} if path == "/version" else self.metrics.encode())
         metadata_only = "PartialObjectMetadata" in request.headers["Accept"]
         if path in self.bodies:
             return answer(200, self.bodies[path])
@@ -202,12 +214,25 @@ class FakeApiServer:
 
     def _post(self, request: web.Request, body: Any) -> Reply:
         path = request.path
+        if path.startswith(_REVIEWS):
+            return answer(201, {"status": self._review(path.removeprefix(_REVIEWS), body["spec"])})
         key = f"{path}/{body['metadata']['name']}"
         if key in self.bodies:
             return failure(409, "AlreadyExists")
+        if _is_rehearsal(request):
+            return answer(201, {"metadata": body["metadata"]})
         body["metadata"] |= {"uid": f"{self.name}-{key}", "generation": 1}
         self.bodies[key] = body
         return self._wrote(request, body)
+
+    def _review(self, kind: str, spec: Any) -> dict[str, Any]:
+        if kind == "selfsubjectrulesreviews":
+            return {"resourceRules": [], "incomplete": False}
+        asked = spec["resourceAttributes"]
+        if asked["verb"] == "*":
+            return {"allowed": not self.denied}
+        resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+        return {"allowed": (asked["verb"], resource) not in self.denied}
 
     def _put(self, request: web.Request, body: Any) -> Reply:
         path = request.path
@@ -231,6 +256,8 @@ class FakeApiServer:
             return self._wrote(request, held)
         if not _holds(held, body.get("metadata", {})):
             return failure(409, "Conflict")
+        if _is_rehearsal(request):
+            return answer(200, {"metadata": held["metadata"]})
         merged = merge(held, body)
         held.clear()
         held |= merged
@@ -245,6 +272,8 @@ class FakeApiServer:
             return failure(404, "NotFound")
         if not _holds(held, body.get("preconditions", {})):
             return failure(409, "Conflict")
+        if _is_rehearsal(request):
+            return answer(200, {"kind": "Status", "status": "Success"})
         if held["metadata"].get("finalizers"):
             held["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
             self._touch(held)
@@ -284,6 +313,13 @@ def merge(held: Any, patch: Any) -> Any:
         else:
             result[name] = merge(result.get(name), value)
     return result
+
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/"
+
+
+def _is_rehearsal(request: web.Request) -> bool:
+    return "dryRun" in request.query
 
 
 def _is_selected(held: Mapping[str, Any], selector: str) -> bool:

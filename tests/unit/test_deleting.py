@@ -11,8 +11,9 @@ from graph import rules
 from graph.resource import Object
 from mover.errors import BlockedError
 from mover.execute.copying import Copier
-from mover.execute.deleting import CopyAgain, Remover, is_stripped, settle_nothing, stripping_patch
+from mover.execute.deleting import CopyAgain, Remover, settle_nothing
 from mover.models import MANAGER, MoveOptions
+from mover.stripping import is_stripped, stripping_patch
 from tests.unit.fake_apiserver import FakeApiServer, merge
 from tests.unit.mover_builders import make, plan_of, typed
 from tests.unit.scripted_server import Reply

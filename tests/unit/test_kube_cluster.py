@@ -163,8 +163,8 @@ async def test_a_creation_is_posted_to_the_collection_in_the_name_of_its_manager
 async def test_a_dry_run_is_strict_and_persists_nothing() -> None:
     script = Script(WRITTEN, WRITTEN)
     async with script.cluster() as cluster:
-        await cluster.create(WIDGETS, make(WIDGETS, "w").body(), manager="me", dry_run=True)
-        await cluster.merge_patch(WIDGETS, KEY, {}, manager="me", dry_run=True)
+        await cluster.rehearse_create(WIDGETS, make(WIDGETS, "w").body(), manager="me")
+        await cluster.rehearse_patch(WIDGETS, KEY, {}, manager="me")
     wanted = {"fieldManager": "me", "dryRun": "All", "fieldValidation": "Strict"}
     assert [dict(sent.query) for sent in script.requests] == [wanted, wanted]
 

@@ -19,7 +19,7 @@ from mover.kube import Cluster
 from mover.models import MoveOptions, MoveReport, Phase
 from mover.plan import Rules, make_plan
 from mover.preflight import check_move
-from mover.preflight.plan_checks import check_left_dependents, check_split
+from mover.preflight.ties import check_left_dependents, check_split
 from mover.record import Identity, Record, name_of
 from mover.report import status_lines
 from mover.transform import joined_owners, without_owners

@@ -106,7 +106,9 @@ async def test_an_owner_outside_of_the_move_that_is_on_the_target_is_no_differen
     there = make(kind, "outside", metadata={"uid": "there"})
     obj = make(rules.CLUSTER, "c", owners=[here], metadata={"managedFields": ENTRIES}, spec={"paused": True})
     system = [make(typed(("", "Namespace"), namespaced=False), "kube-system", metadata={"uid": uid}) for uid in "st"]
-    contract = make(CRDS, rules.CLUSTERS_CRD, metadata={"labels": {rules.CONTRACT_LABEL: "v1beta2"}})
+    contract = make(
+        CRDS, rules.CLUSTERS_CRD, metadata={"labels": {rules.CONTRACT_LABEL: "v1beta2"}}, spec={"versions": []}
+    )
     provisioned = {"infrastructureReady": True, "conditions": [{"type": "ControlPlaneInitialized", "status": "True"}]}
     unpaused = make(rules.CLUSTER, "c", owners=[here], status=provisioned)
     server.put(there, system[0], contract)

@@ -1,0 +1,19 @@
+"""Whether everything that names the namespace that is left can be rewritten. Pure functions."""
+
+from __future__ import annotations
+
+from mover.choices import RestoreStatus
+from mover.errors import Problem
+from mover.models import MoveOptions
+from mover.namespace import kept_provider_ids, unknown_references
+from mover.plan import Plan
+
+
+def check_namespace(plan: Plan, options: MoveOptions) -> list[Problem]:
+    """Every reference to the namespace that is left is rewritten by a known rule (docs/decisions/0016)."""
+    if options.to_namespace is None:
+        return []
+    old = plan.inventory.namespace
+    bodies = [plan.mutated(obj) for obj in plan.selection.selected]
+    accepted = options.keep_provider_ids and options.restore_status is RestoreStatus.ALL
+    return [*unknown_references(bodies, old), *([] if accepted else kept_provider_ids(bodies, old))]
