@@ -26,6 +26,7 @@ WEBHOOKS: Final = (
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
 )
+POLICIES: Final = ("admissionregistration.k8s.io", "validatingadmissionpolicies")
 
 _READ: Final = ("get", "list", "watch")
 _REMOVE: Final = ("patch", "delete")
@@ -106,6 +107,7 @@ def helpful(
     found = [
         *(Permission(side, "list", *webhooks) for side in SIDES for webhooks in WEBHOOKS),
         *(Permission(side, "list", *DEPLOYMENTS) for side in SIDES),
+        *(Permission(side, "list", *POLICIES) for side in SIDES),
         Permission("target", "list", *QUOTAS, goal),
         *(
             Permission("target", "update", resource.group, f"{resource.plural}/finalizers", _where(resource, goal))

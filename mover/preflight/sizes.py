@@ -6,7 +6,7 @@ import re
 
 import orjson
 
-from mover.errors import ForbiddenError, NotFoundError, Problem
+from mover.errors import Problem
 from mover.kube import Cluster
 from mover.plan import Plan
 from mover.transform import target_body
@@ -39,10 +39,10 @@ async def check_space(target: Cluster, plan: Plan) -> list[Problem]:
 
     Whoever may not read the metrics cannot know; neither is the limit that the etcd was given known.
     """
-    try:
-        sizes = _SIZE.findall(await target.metrics())
-    except (ForbiddenError, NotFoundError):
+    asked = {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}}
+    if not (await target.review("SelfSubjectAccessReview", asked)).get("allowed"):
         return []
+    sizes = _SIZE.findall(await target.metrics())
     used = max((float(size) for size in sizes), default=0.0)
     more = sum(len(orjson.dumps(image.body())) for image in plan.images())
     if used + more <= _FULL * SPACE_BYTES:

@@ -228,7 +228,9 @@ class FakeApiServer:
     def _review(self, kind: str, spec: Any) -> dict[str, Any]:
         if kind == "selfsubjectrulesreviews":
             return {"resourceRules": [], "incomplete": False}
-        asked = spec["resourceAttributes"]
+        asked = spec.get("resourceAttributes")
+        if asked is None:
+            return {"allowed": bool(self.metrics)}
         if asked["verb"] == "*":
             return {"allowed": not self.denied}
         resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
