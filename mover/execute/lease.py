@@ -108,14 +108,17 @@ class Claim:
 
     Attributes:
         lost: Why it is not held any more, None as long as it is.
+        may_lapse: Whether the body goes on though the cluster is out of reach. It may once a move is undone: the
+            source is to be resumed whatever becomes of the target.
     """
 
     lost: LeaseLostError | None = None
+    may_lapse: bool = False
 
 
 @asynccontextmanager
 async def held(cluster: Cluster, scope: str) -> AsyncIterator[Claim]:
-    """Holds the lease on a move while the body runs; the body is cancelled if the lease is lost.
+    """Holds the lease on a move while the body runs; the body is cancelled if the lease is lost, unless it may lapse.
 
     Raises:
         LeaseHeldError: Somebody else holds it.
@@ -136,7 +139,7 @@ async def held(cluster: Cluster, scope: str) -> AsyncIterator[Claim]:
             await lease.keep()
         except (ApiError, TimeoutError) as error:
             claim.lost = LeaseLostError(cluster.name, error)
-            if body is not None:
+            if body is not None and not (claim.may_lapse and claim.lost.unreachable):
                 body.cancel()
 
     renewal = asyncio.create_task(renew())
@@ -237,9 +240,9 @@ class _Lease:
             self._noted(found)
 
     async def give_up(self, lost: LeaseLostError | None) -> None:
-        """Ends the hold on the lease; it is deleted unless it was lost."""
+        """Ends the hold on the lease; it is deleted unless it is somebody else's now."""
         try:
-            if lost is None:
+            if lost is None or lost.unreachable:
                 await self._release()
         finally:
             _at_work.discard(self._work)

@@ -163,7 +163,7 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
         try:
             # The source is to be resumed even if the target is dead for good.
             await _require_same_clusters(clusters, record)
-            await claims.enter_async_context(held(clusters.target, record.scope))
+            (await claims.enter_async_context(held(clusters.target, record.scope))).may_lapse = True
         except TransientError as error:
             listener(Noted(f"The target cannot be reached: {error}"))
         record = await read_record(clusters.source, record.scope) or record
@@ -188,12 +188,12 @@ async def _run(clusters: Clusters, claims: Claims, journal: Journal, plan: Plan,
         if claims.are_anothers:
             raise
         _accept_cancellation()
-        await _give_up(clusters, journal, forward, listener, claims.target.lost or error)
+        await _give_up(clusters, claims, journal, forward, listener, claims.target.lost or error)
     except (MoverError, TimeoutError) as error:
-        await _give_up(clusters, journal, forward, listener, error)
+        await _give_up(clusters, claims, journal, forward, listener, error)
     except Exception as error:
         log.exception("The move met an error that capi-mover does not know; a mutator may have raised it")
-        await _give_up(clusters, journal, forward, listener, error)
+        await _give_up(clusters, claims, journal, forward, listener, error)
     raise AssertionError("unreachable: giving up raises")
 
 
@@ -205,7 +205,7 @@ def _accept_cancellation() -> None:
 
 
 async def _give_up(
-    clusters: Clusters, journal: Journal, forward: Forward, listener: Listener, error: BaseException
+    clusters: Clusters, claims: Claims, journal: Journal, forward: Forward, listener: Listener, error: BaseException
 ) -> None:
     """Undoes the move if that is safe and wanted, and raises what the caller has to know."""
     record = journal.record
@@ -222,6 +222,7 @@ async def _give_up(
             "Go on with: capi-mover resume, or undo it with: capi-mover rollback",
         ) from error
     listener(Noted(f"The move failed and is rolled back: {why}"))
+    claims.target.may_lapse = True
     try:
         await roll_back(clusters.source, clusters.target, journal, forward.plan, listener, forward.made)
     except MoverError as second:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from mover.execute.lease import LeaseLostError
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.kube import transport
 from mover.kube.transport import RetryPolicy
@@ -43,7 +44,7 @@ async def _through(scene: Scene, phase: Phase, fault: Callable[[], None]) -> Non
         threads[0].join()
         await scene.assert_untouched()
         await scene.move()
-    except InterruptedMoveError:
+    except (InterruptedMoveError, LeaseLostError):
         threads[0].join()
         await scene.move()
     finally:

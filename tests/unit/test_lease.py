@@ -185,10 +185,11 @@ async def test_the_lease_is_renewed_while_the_body_runs() -> None:
     assert server.bodies == {}
 
 
-async def body_until_lost(server: FakeApiServer, lose: Any) -> list[str]:
+async def body_until_lost(server: FakeApiServer, lose: Any, *, may_lapse: bool = False) -> list[str]:
     """Runs a body that never ends; returns how it ended."""
     ended: list[str] = []
-    async with held(server.direct(), "ns"):
+    async with held(server.direct(), "ns") as claim:
+        claim.may_lapse = may_lapse
         lose()
         try:
             await asyncio.wait_for(asyncio.Event().wait(), 5)
@@ -230,6 +231,29 @@ async def test_a_lease_that_cannot_be_renewed_in_time_is_lost(monkeypatch: pytes
 
     with pytest.raises(LeaseLostError):
         await body_until_lost(server, cut)
+
+
+@pytest.mark.usefixtures("often")
+async def test_a_lease_that_may_lapse_does_not_cancel_the_body_and_is_released_when_its_cluster_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lease, "DURATION_S", 0.01)
+    server = FakeApiServer()
+    async with held(server.direct(), "ns") as claim:
+        claim.may_lapse = True
+        server.before = lambda _: reset
+        await until(lambda: claim.lost is not None)
+        server.before = lambda _: None
+    assert claim.lost is not None
+    assert claim.lost.unreachable
+    assert server.bodies == {}
+
+
+@pytest.mark.usefixtures("often")
+async def test_a_lease_that_somebody_else_has_taken_cancels_the_body_even_if_it_may_lapse() -> None:
+    server = FakeApiServer()
+    with pytest.raises(LeaseLostError):
+        await body_until_lost(server, server.bodies.clear, may_lapse=True)
 
 
 @pytest.mark.usefixtures("often")
