@@ -28,6 +28,11 @@ def tree(selection: Selection) -> str:
     return "\n".join(_TreeWriter(selection).lines())
 
 
+def rows(selection: Selection) -> tuple[tuple[str, int], ...]:
+    """Returns the UIDs of the tree's lines from top to bottom, each with its depth; every object once."""
+    return tuple(_TreeWriter(selection).homes())
+
+
 def mermaid(selection: Selection) -> str:
     """Returns the graph as a Mermaid flowchart; soft edges are dotted, kept and left nodes have classes."""
     shown = _shown(selection)
@@ -87,6 +92,7 @@ class _Entry:
     owner: str | None = None
     trunk: str = ""
     branch: str = ""
+    depth: int = 0
 
     def trunk_below(self) -> str:
         if not self.branch:
@@ -104,28 +110,37 @@ class _TreeWriter:
         self._written: set[str] = set()
 
     def lines(self) -> Iterator[str]:
+        """Yields the lines from top to bottom."""
+        return (self._line(entry, "" if is_home else "shown elsewhere") for entry, is_home in self._entries())
+
+    def homes(self) -> Iterator[tuple[str, int]]:
+        """Yields each object with its depth, where it is shown whole."""
+        return ((entry.uid, entry.depth) for entry, is_home in self._entries() if is_home)
+
+    def _entries(self) -> Iterator[tuple[_Entry, bool]]:
+        """Yields the entries from top to bottom, and whether the object is shown whole there."""
         ordered = _shown(self._selection)
         rootless = [uid for uid in ordered if not self._visible_owners(uid)]
         for uid in (*rootless, *ordered):
             if uid not in self._written:
-                yield from self._lines_from(_Entry(uid))
+                yield from self._entries_from(_Entry(uid))
 
-    def _lines_from(self, start: _Entry) -> Iterator[str]:
+    def _entries_from(self, start: _Entry) -> Iterator[tuple[_Entry, bool]]:
         stack = [start]
         while stack:
             entry = stack.pop()
             if entry.uid in self._written or not self._is_home(entry):
-                yield self._line(entry, "shown elsewhere")
+                yield entry, False
                 continue
             self._written.add(entry.uid)
-            yield self._line(entry)
+            yield entry, True
             stack.extend(reversed(list(self._below(entry))))
 
     def _below(self, entry: _Entry) -> Iterator[_Entry]:
         dependents = [uid for uid in self._graph.dependents(entry.uid) if uid in self._visible]
         for uid in dependents:
             branch = "└─ " if uid == dependents[-1] else "├─ "
-            yield _Entry(uid, entry.uid, entry.trunk_below(), branch)
+            yield _Entry(uid, entry.uid, entry.trunk_below(), branch, entry.depth + 1)
 
     def _is_home(self, entry: _Entry) -> bool:
         return entry.owner is None or entry.owner == self._home(entry.uid)

@@ -37,6 +37,7 @@ class PlanFormat(StrEnum):
     YAML = "yaml"
     MERMAID = "mermaid"
     DOT = "dot"
+    HTML = "html"
 
 
 @app.command("plan")
@@ -60,6 +61,8 @@ def plan_command(
     Nothing is changed. A saved plan is what a later move does, or it is refused: the source must not have changed.
 
     Example: capi-mover plan -n metal3 -o table --save metal3.plan
+
+    Example: capi-mover plan -n metal3 -o html > metal3.html
     """
     with errors_shown():
         from mover import api
@@ -90,6 +93,10 @@ def _printed(plan: Plan, output: PlanFormat) -> str:
             return mermaid(plan.selection)
         case PlanFormat.DOT:
             return dot(plan.selection)
+        case PlanFormat.HTML:
+            from mover.page import plan_page
+
+            return plan_page(plan)
         case PlanFormat.JSON:
             import orjson
 
