@@ -17,12 +17,13 @@ from typer.testing import CliRunner, Result
 from graph.explain import Explanation, explain
 from graph.resource import ResourceType
 from mover import api, cli
-from mover.choices import ExistingPolicy, RestoreStatus
+from mover.choices import ExistingPolicy, PausedPolicy, RestoreStatus
 from mover.cli.terminal import new_view
 from mover.errors import Problem, RefusedError
 from mover.events import Listener
 from mover.models import KindCount, MoveOptions, MoveReport
 from mover.plan import Plan
+from mover.preflight import Findings
 from tests.unit.mover_builders import make, plan_of, typed
 
 MISSING = "/nowhere/kubeconfig"
@@ -154,6 +155,18 @@ class Library:
         self.plan_file: Path | None = None
         monkeypatch.setattr(api, "plan_async", self.plan)
         monkeypatch.setattr(api, "explain_async", self.explain)
+        self.problems: tuple[Problem, ...] = ()
+        monkeypatch.setattr(api, "preflight_async", self.preflight)
+
+    async def preflight(
+        self, source: api.ClusterRef, target: api.ClusterRef, options: MoveOptions, *, plan_file: Path | None
+    ) -> Findings:
+        """Returns findings with the problems that are set, or raises what it was told to."""
+        self.asked += [source, target, options]
+        self.plan_file = plan_file
+        if self.error:
+            raise self.error
+        return Findings(plan_of(), self.problems, (), {}, {}, ("identity",))
 
     async def move(
         self,
@@ -227,11 +240,65 @@ def test_without_a_namespace_that_of_the_context_is_asked_for(library: Library, 
         (("--cluster", "a", "--cluster", "b"), MoveOptions(clusters=("a", "b"))),
         (("--selector", "a=b", "--hosts", "c=d"), MoveOptions(selector="a=b", hosts="c=d")),
         (("--cluster", "a", "--all-hosts"), MoveOptions(clusters=("a",), all_hosts=True)),
+        (("--skip", "rollout", "--skip", "sizes"), MoveOptions(skip=("rollout", "sizes"))),
+        (("--warn-only",), MoveOptions(warn_only=True)),
+        (("--include-referenced",), MoveOptions(include_referenced=True)),
     ],
 )
 def test_each_option_of_a_move_has_its_flag(library: Library, flags: tuple[str, ...], options: MoveOptions) -> None:
     run("move", "--to-kubeconfig", "c", *flags)
     assert library.asked[-1] == options
+
+
+@pytest.mark.parametrize(
+    ("flags", "options"),
+    [
+        (("-n", "ns"), MoveOptions(namespace="ns")),
+        (("-A",), MoveOptions(namespace="")),
+        (("--cluster", "a", "--all-hosts"), MoveOptions(clusters=("a",), all_hosts=True)),
+        (("--selector", "a=b", "--hosts", "c=d"), MoveOptions(selector="a=b", hosts="c=d")),
+        (("--paused", "keep"), MoveOptions(paused=PausedPolicy.KEEP)),
+        (("--adopt",), MoveOptions(existing=ExistingPolicy.ADOPT)),
+        (("--overwrite",), MoveOptions(existing=ExistingPolicy.OVERWRITE)),
+        (("--to-namespace", "b"), MoveOptions(to_namespace="b")),
+        (("--leave-behind",), MoveOptions(leave_behind=True)),
+        (("--strict-labels",), MoveOptions(strict_labels=True)),
+        (("--skip", "rollout", "--warn-only"), MoveOptions(skip=("rollout",), warn_only=True)),
+        (("--include-referenced",), MoveOptions(include_referenced=True)),
+    ],
+)
+def test_each_option_of_a_preflight_has_its_flag(
+    library: Library, flags: tuple[str, ...], options: MoveOptions
+) -> None:
+    result = run("preflight", "--kubeconfig", "a", "--to-kubeconfig", "c", "--plan", "saved", *flags)
+    assert result.exit_code == 0, result.output
+    assert library.asked == [api.ClusterRef(Path("a"), None), api.ClusterRef(Path("c"), None), options]
+    assert library.plan_file == Path("saved")
+    assert result.stdout.endswith("the move can begin. Nothing was changed.\n")
+
+
+def test_a_preflight_that_finds_problems_leaves_with_3_in_every_format(library: Library) -> None:
+    library.problems = (Problem("rollout", "source", "Machine ns/m", "it is being remediated", "Wait"),)
+    result = run("preflight", "--to-kubeconfig", "c")
+    assert result.exit_code == 3
+    assert "source: Machine ns/m: it is being remediated" in result.stdout
+    result = run("preflight", "--to-kubeconfig", "c", "-o", "json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["problems"][0]["object"] == "Machine ns/m"
+
+
+def test_a_preflight_that_cannot_begin_says_so_in_every_format(library: Library) -> None:
+    library.error = RefusedError([Problem("connection", "target", "there", "no answer", "Start it")])
+    result = run("preflight", "--to-kubeconfig", "c", "-o", "json")
+    assert result.exit_code == 3
+    value = json.loads(result.stdout)
+    assert (value["ready"], value["checked"], value["problems"][0]["check"]) == (False, [], "connection")
+
+
+@pytest.mark.parametrize("flags", [(), ("--to-kubeconfig", "c", "--adopt", "--overwrite")])
+def test_a_preflight_that_is_asked_for_nonsense_is_refused(library: Library, flags: tuple[str, ...]) -> None:
+    assert "Please specify" in refusal(run("preflight", *flags))
+    assert library.asked == []
 
 
 def test_several_namespaces_move_as_a_series_with_a_summary_each(
@@ -304,6 +371,7 @@ def test_a_move_and_a_dry_run_go_by_a_saved_plan(library: Library) -> None:
         ("yaml", "  fate: move"),
         ("mermaid", "flowchart TD"),
         ("dot", "digraph objects {"),
+        ("html", "<!doctype html>"),
     ],
 )
 def test_a_plan_is_printed_as_asked_for(library: Library, output: str, line: str) -> None:
