@@ -10,6 +10,7 @@ from mover.errors import ApiError, ForbiddenError, Problem
 from mover.kube import Cluster
 from mover.models import MoveOptions
 from mover.plan import Plan
+from mover.preflight.access import check_access
 from mover.preflight.clusters import check_connection
 from mover.preflight.registry import BEFORE_ALL, CHECKS, Check, check_named, require_skippable
 from mover.preflight.scene import Scene, look
@@ -52,7 +53,14 @@ async def check_move(source: Cluster, target: Cluster, plan: Plan, options: Move
         ApiError: A cluster refused a read without which there is no preflight.
     """
     require_skippable(options.skip)
-    scene = await look(source, target, plan, options)
+    try:
+        scene = await look(source, target, plan, options)
+    except ForbiddenError:
+        # Without that look nothing else can be checked; but all rights that are missing can be told at once.
+        missing = await check_access(source, target, plan, creates_namespace=True)
+        if not missing:
+            raise
+        return Findings(plan, tuple(missing), (), {}, {})
     run = [check for check in CHECKS if check.name not in options.skip]
     found = await all_of(_run(check, scene) for check in run)
     judged = [_judged(problem, options) for problems in found for problem in problems]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from graph import rules
-from mover.errors import Problem, RefusedError, UsageError
+from mover.errors import ForbiddenError, Problem, RefusedError, UsageError
 from mover.models import MoveOptions
 from mover.preflight import Findings, check_move
 from mover.preflight.registry import BEFORE_ALL, CHECKS, check_plan, require_skippable
@@ -86,6 +86,25 @@ async def test_a_check_that_may_not_look_says_so() -> None:
     assert warning.check == "operators"
     assert "could not be checked" in warning.what
     assert "--skip operators" in warning.remedy
+
+
+async def test_who_may_not_even_read_the_target_is_told_all_rights_that_are_missing() -> None:
+    stage = Stage()
+    stage.target.before = lambda request: failure(403, "Forbidden") if request.path.endswith("/clusters") else None
+    stage.target.denied = {("list", "clusters"), ("create", "clusters")}
+    clusters = stage.clusters()
+    told = await check_move(clusters.source, clusters.target, plan_of(make(rules.CLUSTER, "c")), MoveOptions())
+    (problem,) = told.problems
+    assert (problem.check, problem.cluster) == ("permissions", "target")
+    assert "create, list" in problem.what
+
+
+async def test_a_target_that_refuses_what_its_rules_allow_is_an_error() -> None:
+    stage = Stage()
+    stage.target.before = lambda request: failure(403, "Forbidden") if request.path.endswith("/clusters") else None
+    clusters = stage.clusters()
+    with pytest.raises(ForbiddenError):
+        await check_move(clusters.source, clusters.target, plan_of(make(rules.CLUSTER, "c")), MoveOptions())
 
 
 def test_checks_of_the_plan_alone_tell_no_warnings() -> None:
