@@ -175,9 +175,10 @@ async def test_the_documented_rights_are_enough_and_nothing_is_granted_that_is_n
     unused = [found for found in grants - used if not found.resource.endswith("/finalizers")]
     of_moved = {(found.side, found.verb) for found in unused if (found.group, found.resource) in moved}
     assert of_moved <= set(ON_OCCASION)
-    # Of kinds without objects nothing is asked but that there are none; the move record is made of ConfigMaps.
+    # Of kinds without objects nothing is asked but that there are none, and that none appears; the move record is made
+    # of ConfigMaps.
     kinds = {(resource.group, resource.plural) for resource in known_types()}
     bare = [found for found in used if (found.group, found.resource) in kinds - moved and found.namespace != "default"]
-    assert {(found.side, found.verb) for found in bare} == {("source", "list")}
+    assert {(found.side, found.verb) for found in bare} == {("source", "list"), ("source", "watch")}
     others = [found for found in unused if (found.group, found.resource.partition("/")[0]) not in kinds]
     assert {(found.side, found.verb, found.resource) for found in others} <= BESIDE
