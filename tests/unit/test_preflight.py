@@ -12,14 +12,15 @@ from graph.resource import Object
 from mover.choices import ExistingPolicy, PausedPolicy
 from mover.discovery import CRDS, NAMESPACES, Provider
 from mover.models import MoveOptions
-from mover.plan import Plan
+from mover.namespace import namespace_mutator
+from mover.plan import Plan, Rules, make_plan
 from mover.preflight import Findings, check_move
 from mover.preflight.pauses import check_not_paused
 from mover.preflight.progress import check_not_deleting, check_provisioned
 from mover.preflight.ties import check_left_dependents
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.graph_builders import unseen
-from tests.unit.mover_builders import make, plan_of, typed
+from tests.unit.mover_builders import inventory, make, plan_of, typed
 from tests.unit.scripted_server import failure
 
 INITIALIZED = {"type": "ControlPlaneInitialized", "status": "True"}
@@ -330,3 +331,9 @@ async def test_what_has_no_owner_on_the_target_is_left_behind_on_request_with_al
     result = await findings(plan_of(outside, owned, below, other), leave_behind=True)
     assert told(result) == []
     assert [obj.key.name for obj in result.plan.selection.selected] == ["other"]
+
+
+async def test_what_cannot_be_renamed_is_called_as_it_is_on_the_source() -> None:
+    cluster = make(rules.CLUSTER, "c", status=PROVISIONED, metadata={"annotations": {"saved-as": "ns/c"}})
+    plan = make_plan(inventory(cluster), Rules(mutators=(namespace_mutator("ns", "new"),)))
+    assert await problems(plan, to_namespace="new") == [("to-namespace", "Cluster ns/c")]
