@@ -27,12 +27,17 @@ class Missing:
     Attributes:
         key: The object on the source.
         named_by: The objects that move and name it, in key order.
-        is_on_source: Whether it is there and was read, so that it can be taken along.
+        is_on_source: Whether it is there and was read.
     """
 
     key: ObjectKey
     named_by: tuple[ObjectKey, ...]
     is_on_source: bool
+
+    @property
+    def can_be_included(self) -> bool:
+        """Returns whether it can be copied and kept: two copies of a pool would hand out the same addresses."""
+        return self.is_on_source and rules.is_shareable((self.key.group, self.key.kind))
 
 
 async def find_missing(target: Cluster, plan: Plan) -> tuple[Missing, ...]:
@@ -91,7 +96,11 @@ def _problem(one: Missing, plan: Plan) -> Problem:
     users = str(one.named_by[0]) + (f" and {len(one.named_by) - 1} more" if len(one.named_by) > 1 else "")
     if one.is_on_source:
         what = f"{users} needs it, but it neither moves nor is on the target"
-        remedy = "Take it along with --include-referenced, or create it on the target first"
+        remedy = (
+            "Take it along with --include-referenced, or create it on the target first"
+            if one.can_be_included
+            else f"It cannot be on both sides. Move all that uses it together, and label it {rules.MOVE_LABEL}"
+        )
         return Problem("references", "source", str(one.key), what, remedy)
     what = f"{users} names it, but it is on neither cluster"
     if one.key.namespace not in ("", plan.inventory.namespace) and plan.inventory.namespace:

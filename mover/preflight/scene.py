@@ -79,7 +79,7 @@ async def _with_named(target: Cluster, plan: Plan, *, include: bool) -> tuple[Pl
     """Returns the plan with all that its objects name, if that is asked for, and what is still missing then."""
     for _ in range(_ROUNDS):
         missing = await find_missing(target, plan)
-        found = frozenset(one.key for one in missing if one.is_on_source)
+        found = frozenset(one.key for one in missing if one.can_be_included)
         if not include or not found:
             break
         plan = make_plan(plan.inventory, replace(plan.rules, included=plan.rules.included | found))

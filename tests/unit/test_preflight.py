@@ -337,3 +337,18 @@ async def test_what_cannot_be_renamed_is_called_as_it_is_on_the_source() -> None
     cluster = make(rules.CLUSTER, "c", status=PROVISIONED, metadata={"annotations": {"saved-as": "ns/c"}})
     plan = make_plan(inventory(cluster), Rules(mutators=(namespace_mutator("ns", "new"),)))
     assert await problems(plan, to_namespace="new") == [("to-namespace", "Cluster ns/c")]
+
+
+@pytest.mark.parametrize(("kind", "taken"), [(rules.SECRET, True), (rules.IP_POOL, False)])
+async def test_what_is_named_is_included_on_request_unless_two_of_it_would_hand_out_the_same(
+    kind: tuple[str, str], taken: bool
+) -> None:
+    named = make(kind, "named")
+    reference = {"kind": kind[1], "name": "named"}
+    cluster = make(rules.CLUSTER, "c", status=PROVISIONED, spec={"reference": reference})
+    (problem,) = (await findings(plan_of(cluster, named))).problems
+    assert (problem.check, problem.subject) == ("references", str(named))
+    assert ("--include-referenced" in problem.remedy) is taken
+    result = await findings(plan_of(cluster, named), include_referenced=True)
+    assert [obj.key for obj in result.plan.selection.kept] == ([named.key] if taken else [])
+    assert told(result) == ([] if taken else [("references", str(named))])
