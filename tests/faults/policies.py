@@ -26,24 +26,37 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(_POLL_S)
 
 
-def _policy(name: str, namespace: str, kind: str, resource: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    group, _, plural = resource.rpartition("/")
-    rule = {"apiGroups": [group], "apiVersions": ["*"], "resources": [plural], "operations": ["CREATE"]}
-    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-    match = {"resourceRules": [rule], "namespaceSelector": selector}
+def _policy(
+    kind: str, namespace: str, resource: str, spec: Mapping[str, Any], *, operation: str = "CREATE"
+) -> dict[str, Any]:
+    match = {"resourceRules": [rule_of(resource, operation)], "namespaceSelector": only(namespace)}
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": kind,
-        "metadata": {"name": name},
+        "metadata": {"name": namespace},
         "spec": {"matchConstraints": match, "failurePolicy": "Fail", **spec},
     }
 
 
+def rule_of(resource: str, operation: str) -> dict[str, Any]:
+    """Returns the rule of a webhook or policy that is asked about an operation on `group/plural`."""
+    group, _, plural = resource.rpartition("/")
+    return {"apiGroups": [group], "apiVersions": ["*"], "resources": [plural], "operations": [operation]}
+
+
+def only(namespace: str) -> dict[str, Any]:
+    """Returns the selector of a namespace."""
+    return {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+
+
 @asynccontextmanager
-async def refusing(client: AdminClient, namespace: str, resource: str, name: str) -> AsyncIterator[None]:
-    """Refuses the creation of one object, from a ValidatingAdmissionPolicy."""
+async def refusing(
+    client: AdminClient, namespace: str, resource: str, name: str, *, operation: str = "CREATE"
+) -> AsyncIterator[None]:
+    """Refuses the creation, or another operation, of one object, from a ValidatingAdmissionPolicy."""
     rule = {"expression": f'object.metadata.name != "{name}"', "message": "not here"}
-    policy = _policy(namespace, namespace, "ValidatingAdmissionPolicy", resource, {"validations": [rule]})
+    spec = {"validations": [rule]}
+    policy = _policy("ValidatingAdmissionPolicy", namespace, resource, spec, operation=operation)
     binding = {"policyName": namespace, "validationActions": ["Deny"]}
     async with _bound(client, policy, binding):
         yield
@@ -55,7 +68,7 @@ async def mutating(client: AdminClient, namespace: str, resource: str) -> AsyncI
     added = "Object{metadata: Object.metadata{labels: {'added': 'by-policy'}}}"
     change = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": added}}
     spec = {"mutations": [change], "reinvocationPolicy": "Never"}
-    policy = _policy(namespace, namespace, "MutatingAdmissionPolicy", resource, spec)
+    policy = _policy("MutatingAdmissionPolicy", namespace, resource, spec)
     async with _bound(client, policy, {"policyName": namespace}):
         yield
 
