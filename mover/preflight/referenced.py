@@ -95,15 +95,15 @@ def check_references(missing: Iterable[Missing], plan: Plan) -> list[Problem]:
 def _problem(one: Missing, plan: Plan) -> Problem:
     users = str(one.named_by[0]) + (f" and {len(one.named_by) - 1} more" if len(one.named_by) > 1 else "")
     if one.is_on_source:
-        what = f"{users} needs it, but it neither moves nor is on the target"
+        what = f"it is needed by {users}, but neither moves nor is on the target"
         remedy = (
             "Take it along with --include-referenced, or create it on the target first"
             if one.can_be_included
             else f"It cannot be on both sides. Move all that uses it together, and label it {rules.MOVE_LABEL}"
         )
         return Problem("references", "source", str(one.key), what, remedy)
-    what = f"{users} names it, but it is on neither cluster"
+    what = f"it is named by {users}, but is on neither cluster"
     if one.key.namespace not in ("", plan.inventory.namespace) and plan.inventory.namespace:
-        what = f"{users} names it, but it is in another namespace and not on the target"
+        what = f"it is named by {users}, but is in another namespace and not on the target"
     remedy = "Create it, or take the reference off"
     return Problem("references", "source", str(one.key), what, remedy, is_warning=True)

@@ -131,7 +131,7 @@ async def test_a_secret_that_is_named_and_does_not_move_is_missing_on_the_target
     missing = await find_missing(target.direct(), plan)
     (problem,) = check_references(missing, plan)
     assert (problem.subject, problem.is_warning) == ("Secret ns/extra", False)
-    assert "KubeadmControlPlane ns/kcp needs it" in problem.what
+    assert "needed by KubeadmControlPlane ns/kcp" in problem.what
     target.put(EXTRA)
     assert await find_missing(target.direct(), plan) == ()
 
@@ -141,7 +141,7 @@ async def test_what_is_nowhere_is_a_warning() -> None:
     plan = plan_of(host)
     (problem,) = check_references(await find_missing(FakeApiServer("target").direct(), plan), plan)
     assert (problem.subject, problem.is_warning) == ("Secret ns/lost", True)
-    assert "on neither cluster" in problem.what
+    assert "is on neither cluster" in problem.what
 
 
 async def test_what_is_named_is_copied_and_kept_on_request() -> None:
