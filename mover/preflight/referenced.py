@@ -99,9 +99,10 @@ def _problem(one: Missing, plan: Plan) -> Problem:
         remedy = (
             "Take it along with --include-referenced, or create it on the target first"
             if one.can_be_included
-            else f"It cannot be on both sides. Move all that uses it together, and label it {rules.MOVE_LABEL}"
+            else f"Label it {rules.MOVE_LABEL} to take it along: it may not be on both sides"
         )
-        return Problem("references", "source", str(one.key), what, remedy)
+        # Who goes by the labels alone has asked for what clusterctl does, which leaves such objects behind.
+        return Problem("references", "source", str(one.key), what, remedy, is_warning=plan.inventory.strict_labels)
     what = f"it is named by {users}, but is on neither cluster"
     if one.key.namespace not in ("", plan.inventory.namespace) and plan.inventory.namespace:
         what = f"it is named by {users}, but is in another namespace and not on the target"

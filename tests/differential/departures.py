@@ -216,7 +216,7 @@ def _refuses(check: str) -> Callable[[Difference, Evidence], bool]:
     return allows
 
 
-_REFUSALS = frozenset({"collisions", "outside-owners", "left-dependents", "deleting", "hosts"})
+_REFUSALS = frozenset({"collisions", "outside-owners", "left-dependents", "deleting", "hosts", "references"})
 
 
 def _comparable(key: ObjectKey, tree: Any) -> Any:
@@ -247,6 +247,7 @@ DEPARTURES: tuple[Departure, ...] = (
     ),
     Departure("the move is refused: being deleted", "0013-dying-objects-are-not-copied.md", _refuses("deleting")),
     Departure("the move is refused: host in transition", "0015-hosts-in-transition.md", _refuses("hosts")),
+    Departure("the move is refused: named object stays behind", "0018-writes-are-rehearsed.md", _refuses("references")),
     Departure("status is restored", "0005-status-is-restored.md", _status),
     Departure("field managers own the copy's owners", "0003-field-managers-follow-their-owners.md", _owner_uids),
     Departure("namespaces keep their labels", "0004-namespaces-keep-labels.md", _namespace),

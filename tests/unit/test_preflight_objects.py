@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from graph.rules import GroupKind
 from graph.selection import Fate, Rule
 from mover.discovery import NAMESPACES
 from mover.models import MoveOptions
+from mover.plan import make_plan
 from mover.preflight.pauses import check_not_paused, tell_blocks, tell_other_pauses, who_paused
 from mover.preflight.progress import check_rollout
 from mover.preflight.referenced import check_references, find_missing
@@ -134,6 +136,12 @@ async def test_a_secret_that_is_named_and_does_not_move_is_missing_on_the_target
     assert "needed by KubeadmControlPlane ns/kcp" in problem.what
     target.put(EXTRA)
     assert await find_missing(target.direct(), plan) == ()
+
+
+async def test_who_goes_by_the_labels_alone_is_only_warned() -> None:
+    plan = make_plan(replace(plan_of(CLUSTER, TEMPLATE, EXTRA).inventory, strict_labels=True))
+    (problem,) = check_references(await find_missing(FakeApiServer("target").direct(), plan), plan)
+    assert problem.is_warning
 
 
 async def test_what_is_nowhere_is_a_warning() -> None:
