@@ -48,7 +48,7 @@ def a_cluster_class_that_no_cluster_uses_moves_too() -> World:
     return World(_class())
 
 
-@scenario()
+@scenario(verdict=Verdict.WE_REFUSE, check="references")
 def templates_that_the_class_does_not_own_stay() -> World:
     return World((*_class(owned=False), topology("c", "k")))
 
@@ -58,7 +58,7 @@ def a_cluster_class_of_another_namespace_is_copied_with_its_templates() -> World
     return World((*_class(THERE, ends=Ends.KEPT), topology("c", "k", "@there")))
 
 
-@scenario()
+@scenario(verdict=Verdict.WE_REFUSE, check="references")
 def templates_that_a_class_of_another_namespace_does_not_own_are_not_copied() -> World:
     return World((*_class(THERE, ends=Ends.KEPT, owned=False), topology("c", "k", "@there")))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.differential.parts import binding, cluster, config_map, resource_set, secret
-from tests.differential.scenario import scenario
+from tests.differential.scenario import Verdict, scenario
 from tests.differential.world import Ends, Thing, World
 
 _LABELS = {"cni": "calico"}
@@ -22,7 +22,7 @@ def a_resource_set_moves_with_its_resources_and_bindings() -> World:
     )
 
 
-@scenario()
+@scenario(verdict=Verdict.WE_REFUSE, check="references")
 def a_resource_set_without_a_cluster_moves_and_what_it_does_not_own_stays() -> World:
     return World((_set(), config_map("m", ends=Ends.LEFT), secret("s", ends=Ends.LEFT)))
 
