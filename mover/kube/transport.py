@@ -24,6 +24,7 @@ from tenacity import (
     retry_if_exception_type,
     stop_after_attempt,
     stop_after_delay,
+    stop_any,
 )
 from tenacity.wait import wait_random_exponential
 
@@ -125,11 +126,10 @@ class Transport:
         Raises:
             ApiError: The class says what the server answered; TransientErrors were tried again first.
         """
-        attempts = self._policy.soon_attempts if request.soon_told else self._policy.attempts
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(errors.TransientError),
             wait=self._wait,
-            stop=stop_after_attempt(attempts) | stop_after_delay(self._policy.total_s),
+            stop=self._is_enough if request.soon_told else self._is_all,
             before_sleep=self._note_retry,
             reraise=True,
         )
@@ -265,6 +265,16 @@ class Transport:
             if self._session is None:
                 self._session = await self._open_session()
             return self._session
+
+    @property
+    def _is_all(self) -> stop_any:
+        return stop_after_attempt(self._policy.attempts) | stop_after_delay(self._policy.total_s)
+
+    def _is_enough(self, state: RetryCallState) -> bool:
+        """Returns whether a request that is soon told was tried often enough; one that is only busy will answer."""
+        error = state.outcome.exception() if state.outcome else None
+        is_silent = not isinstance(error, errors.ThrottledError)
+        return (is_silent and state.attempt_number >= self._policy.soon_attempts) or self._is_all(state)
 
     def _wait(self, state: RetryCallState) -> float:
         jittered = wait_random_exponential(self._policy.first_wait_s, self._policy.longest_wait_s)(state)

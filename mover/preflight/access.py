@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from graph.resource import ResourceType
 from mover.concurrency import all_of, both
 from mover.discovery import credential_namespaces
 from mover.errors import Problem
@@ -17,22 +18,46 @@ _ACCESS = "SelfSubjectAccessReview"
 _RULES = "SelfSubjectRulesReview"
 
 
-async def check_access(source: Cluster, target: Cluster, plan: Plan, *, creates_namespace: bool) -> list[Problem]:
+async def check_access(
+    source: Cluster, target: Cluster, plan: Plan, to_namespace: str | None, *, creates_namespace: bool
+) -> list[Problem]:
     """The users may do all that the move will ask of both clusters, a rollback included."""
     inventory = plan.inventory
-    goals = {image.key.namespace for image in plan.images()} - {"", inventory.namespace}
+    goal = inventory.namespace if to_namespace is None else to_namespace
+    types = _types_by_namespace(plan)
     asked = needed(
         inventory.types,
         inventory.namespace,
-        moving=sorted({obj.type for obj in plan.selection.selected}),
-        to_namespace=goals.pop() if inventory.namespace and len(goals) == 1 else None,
+        moving=types.get(goal, ()) if goal else sorted({obj.type for obj in plan.selection.selected}),
+        to_namespace=to_namespace,
         credential_namespaces=credential_namespaces(inventory.providers) if inventory.namespace else (),
         creates_namespace=creates_namespace,
     )
+    # ClusterClasses of other namespaces are copied there.
+    others = {space: found for space, found in types.items() if goal and space != goal}
     ours = [permission for permission in asked if permission.side == "source"]
     theirs = [permission for permission in asked if permission.side == "target"]
-    refused = await both(denied(source, ours), denied(target, theirs))
+    refused = await both(denied(source, ours), denied(target, [*theirs, *_elsewhere(others)]))
     return [problem for found in refused for problem in _problems(found, inventory.namespace)]
+
+
+def _types_by_namespace(plan: Plan) -> dict[str, list[ResourceType]]:
+    """Returns the types of the copies by the namespace that they go to; cluster-scoped ones are among those of each."""
+    types: defaultdict[str, set[ResourceType]] = defaultdict(set)
+    for image in plan.images():
+        types[image.key.namespace].add(image.type)
+    scoped = types.pop("", set())
+    return {space: sorted(found | scoped) for space, found in sorted(types.items())}
+
+
+def _elsewhere(types: Mapping[str, Sequence[ResourceType]]) -> list[Permission]:
+    """Returns what is asked of the target in other namespaces than the one that is moved."""
+    asked = (
+        permission
+        for space, moving in types.items()
+        for permission in needed((), space, moving=moving, creates_namespace=False)
+    )
+    return [permission for permission in asked if permission.side == "target" and permission.namespace in types]
 
 
 async def denied(cluster: Cluster, asked: Sequence[Permission]) -> list[Permission]:

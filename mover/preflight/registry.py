@@ -53,7 +53,8 @@ async def _contract(scene: Scene) -> Sequence[Problem]:
 
 async def _access(scene: Scene) -> Sequence[Problem]:
     creates = any(namespace is None for namespace in scene.namespaces.values())
-    return await access.check_access(scene.source, scene.target, scene.plan, creates_namespace=creates)
+    to_namespace = scene.options.to_namespace
+    return await access.check_access(scene.source, scene.target, scene.plan, to_namespace, creates_namespace=creates)
 
 
 async def _quota(scene: Scene) -> Sequence[Problem]:
@@ -65,7 +66,7 @@ async def _served(scene: Scene) -> Sequence[Problem]:
 
 
 async def _collisions(scene: Scene) -> Sequence[Problem]:
-    return on_target.check_collisions(scene.collisions, scene.policy)
+    return on_target.check_collisions(scene.collisions, scene.options.existing)
 
 
 async def _outside_owners(scene: Scene) -> Sequence[Problem]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from graph.resource import Object
-from mover.choices import ExistingPolicy
 from mover.concurrency import both
 from mover.kube import Cluster
 from mover.models import MoveOptions
@@ -55,11 +54,6 @@ class Scene:
     missing: tuple[Missing, ...]
     on_source_asked: Admission
     on_target_asked: Admission
-
-    @property
-    def policy(self) -> ExistingPolicy:
-        """Returns what is done with objects that the target has already."""
-        return self.options.existing
 
 
 async def look(source: Cluster, target: Cluster, plan: Plan, options: MoveOptions) -> Scene:

@@ -123,6 +123,26 @@ async def test_an_answer_that_takes_too_long_is_a_failed_connection() -> None:
         forever.set()
 
 
+@pytest.mark.parametrize(("reply", "tries"), [(answer(500), QUICK.soon_attempts), (answer(429), QUICK.attempts)])
+async def test_what_is_soon_told_is_tried_less_unless_the_server_is_only_busy(reply: Reply, tries: int) -> None:
+    script = Script(*[reply] * QUICK.attempts)
+    async with script.transport() as link:
+        with pytest.raises(errors.TransientError):
+            await link.send(Request("GET", "/api/v1/things", soon_told=True))
+    assert len(script.requests) == tries
+
+
+async def test_the_clock_of_the_server_is_told_by_its_answers() -> None:
+    late = answer(200, {}, {"Date": "Thu, 01 Jan 2026 00:00:00 GMT"})
+    async with Script(late, answer(200, {}, {"Date": "soon"})).transport() as link:
+        assert link.clock_ahead_s is None
+        await link.send(GET)
+        assert link.clock_ahead_s is not None
+        assert abs(link.clock_ahead_s - (1767225600.5 - time.time())) < 60
+        await link.send(GET)
+        assert link.clock_ahead_s is None
+
+
 async def test_a_throttled_request_waits_as_long_as_the_server_asks() -> None:
     script = Script(failure(429, "TooManyRequests", headers={"Retry-After": "1"}), OK)
     async with script.transport(limits=FlowLimits(8)) as link:
