@@ -44,7 +44,8 @@ def page_data(plan: Plan) -> dict[str, Any]:
     none). Edges name owner and dependent by their position in the list of objects.
     """
     whole = to_json(plan.selection)
-    shown = {uid: number for number, (uid, _) in enumerate(rows(plan.selection))}
+    drawn = rows(plan.selection)
+    shown = {uid: number for number, (uid, _) in enumerate(drawn)}
     created, deleted = (_places(order.sequence) for order in (plan.creation, plan.deletion))
     nodes = {node["uid"]: node for node in whole["nodes"]}
     return {
@@ -56,7 +57,7 @@ def page_data(plan: Plan) -> dict[str, Any]:
                 "created": created.get(uid, 0),
                 "deleted": deleted.get(uid, 0),
             }
-            for number, (uid, depth) in enumerate(rows(plan.selection))
+            for number, (uid, depth) in enumerate(drawn)
         ],
         "edges": [
             [shown[edge["owner"]], shown[edge["dependent"]], edge["hard"]]
