@@ -76,10 +76,7 @@ async def compare_copies(
             found[obj.uid] = [Difference(str(obj.key), "", "there", "")]
             continue
         want, have = normalised(obj, source_names), normalised(copy, target_names)
-        if not status_is_restored(obj, restore_status):
-            for side in (want, have):
-                side.pop("status", None)
-                side["metadata"]["managers"] = _without_status(side["metadata"]["managers"])
+        _leave_status_out(obj, want, have, restore_status)
         if obj.uid in made.adopted:
             owners = want["metadata"]["owners"]
             have["metadata"]["owners"] = [owner for owner in have["metadata"]["owners"] if owner in owners]
@@ -96,6 +93,49 @@ async def compare_copies(
 def _without_status(managers: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the field managers without those of the status: a live controller writes the status it finds missing."""
     return {name: fields for name, fields in managers.items() if not name.endswith(" status")}
+
+
+def _leave_status_out(obj: Object, want: dict[str, Any], have: dict[str, Any], restore_status: RestoreStatus) -> None:
+    """Takes out of both sides what is not to be compared of their status: what was not restored, or is news."""
+    if not status_is_restored(obj, restore_status):
+        for side in (want, have):
+            side.pop("status", None)
+            side["metadata"]["managers"] = _without_status(side["metadata"]["managers"])
+    elif obj.type.group_kind == rules.CLUSTER and _tells_of_pause(have.get("status") or {}):
+        for side in (want, have):
+            side["status"] = _without_topology(side.get("status") or {})
+            side["metadata"]["managers"] = _without_status(side["metadata"]["managers"])
+
+
+_TOPOLOGY = "TopologyReconciled"
+
+
+def _tells_of_pause(status: Mapping[str, Any]) -> bool:
+    """Returns whether the target's topology controller has noted on a copy that it is paused.
+
+    It does so as soon as it sees a paused Cluster with a topology (cluster-api topology/cluster, conditions.go), and
+    takes it back once the Cluster is resumed.
+    """
+    found = (entry for entries in _conditions(status) for entry in entries)
+    return any((entry.get("type"), entry.get("reason")) == (_TOPOLOGY, "Paused") for entry in found)
+
+
+def _conditions(status: Mapping[str, Any]) -> list[Sequence[Mapping[str, Any]]]:
+    """Returns the conditions of a status, in each version of the contract that it has them in."""
+    older = (status.get("deprecated") or {}).get("v1beta1") or {}
+    return [holder.get("conditions") or () for holder in (status, status.get("v1beta2") or {}, older)]
+
+
+def _without_topology(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the status without what the topology controller says, wherever it says it."""
+    return {
+        name: [_without_topology(entry) for entry in value if entry.get("type") != _TOPOLOGY]
+        if name == "conditions"
+        else _without_topology(value)
+        if isinstance(value, Mapping)
+        else value
+        for name, value in status.items()
+    }
 
 
 def status_is_restored(obj: Object, restore_status: RestoreStatus) -> bool:

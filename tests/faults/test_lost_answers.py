@@ -108,8 +108,10 @@ async def test_a_write_after_the_commit_that_is_never_answered_is_gone_on_with(
 async def test_the_error_of_a_create_without_an_answer_names_the_object(
     scene: Scene, wire: Wire, impatient: RetryPolicy
 ) -> None:
-    wire.add(wires.write("target", "POST", path="/machines"), wires.lose_request, times=FOR_EVER)
-    with pytest.raises(RolledBackError, match=scene.key("Machine").name):
+    name = scene.key("Machine").name
+    machine = wires.write("target", "POST", holds=f'"name":"{name}"', path="/cluster.x-k8s.io/v1beta2/")
+    wire.add(machine, wires.lose_request, times=FOR_EVER)
+    with pytest.raises(RolledBackError, match=f"POST .*{name}"):
         await scene.move(at(Phase.ROLLING_BACK, wire.mend))
     await scene.assert_untouched()
 

@@ -13,6 +13,7 @@ from mover import api
 from mover.api import ClusterRef
 from mover.errors import Problem
 from mover.models import MoveOptions
+from tests.faults import policies
 from tests.testbed.client import JSON, AdminClient, AdminError
 from tests.testbed.fleet import Fleet, FleetSpec, build, drafts, model
 from tests.testbed.pair import Pair
@@ -97,12 +98,21 @@ _LEASE = ResourceType("coordination.k8s.io", "v1", "Lease", "leases")
 
 
 async def _listed(client: AdminClient, path: str, **params: str) -> list[Any]:
-    try:
-        return list((await client.list(path, **params))["items"])
-    except AdminError as error:
-        if error.status != 404:  # not served, in the test that takes it away
-            raise
-        return []
+    """Returns what is listed; nothing of a kind that is not served, in the test that takes it away."""
+    found: list[Any] = []
+
+    async def answered() -> bool:
+        try:
+            found[:] = (await client.list(path, **params))["items"]
+        except AdminError as error:
+            # 429 for a moment, while the server makes the storage of a changed CRD anew.
+            if error.status not in (404, 429):
+                raise
+            return error.status == 404
+        return True
+
+    await policies.until(answered)
+    return found
 
 
 async def make_scene(pair: Pair, namespace: str, options: MoveOptions | None = None, **more: Any) -> Scene:

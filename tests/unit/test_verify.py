@@ -72,6 +72,37 @@ async def test_a_copy_that_is_not_there_is_a_difference() -> None:
     assert await found(plan_of(CLUSTER, MACHINE), gone=True) == [Difference("Machine ns/m", "", "there", "")]
 
 
+def topology(reason: str, message: str = "") -> dict[str, Any]:
+    """Returns the status of a Cluster with what the topology controller says, in both versions of the contract."""
+    said = {"type": "TopologyReconciled", "reason": reason, "message": message}
+    other = {"type": "Available", "status": "True"}
+    return {"conditions": [other, said], "deprecated": {"v1beta1": {"conditions": [said, other]}}, "phase": "x"}
+
+
+@pytest.mark.parametrize(
+    ("status", "paths"),
+    [
+        (topology("Paused", "Cluster spec.paused is set to true"), []),
+        ({**topology("Paused"), "phase": "y"}, ["status.phase"]),
+        (
+            topology("ReconcileFailed"),
+            ["status.conditions[1].reason", "status.deprecated.v1beta1.conditions[0].reason"],
+        ),
+    ],
+    ids=["paused", "paused, and more", "failed"],
+)
+async def test_that_the_topology_controller_of_the_target_sees_the_pause_is_no_difference(
+    status: dict[str, Any], paths: list[str]
+) -> None:
+    cluster = make(rules.CLUSTER, "c", metadata={"managedFields": ENTRIES}, status=topology("ReconcileSucceeded"))
+    plan, server = plan_of(cluster), FakeApiServer("target")
+    copier = Copier(server.direct(), plan, MoveOptions(), {})
+    await copier.copy_all(lambda _: None)
+    server.change(cluster, status=status)
+    groups = await compare_copies(server.direct(), plan, copier.made(), RestoreStatus.ALL)
+    assert [one.path for differences in groups.values() for one in differences] == paths
+
+
 async def test_what_was_on_the_target_before_the_move_is_not_compared() -> None:
     async with FakeApiServer("target").cluster() as target:
         made = Made(frozenset(), {CLUSTER.uid: "there"})
