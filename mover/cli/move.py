@@ -138,7 +138,7 @@ def move(
             hosts=hosts,
             all_hosts=all_hosts,
             paused=paused,
-            existing=_existing_policy(adopt=adopt, overwrite=overwrite),
+            existing=existing_policy(adopt=adopt, overwrite=overwrite),
             to_namespace=to_namespace,
             keep_provider_ids=keep_provider_ids,
             strict_labels=strict_labels,
@@ -177,7 +177,8 @@ def _namespaces_of(given: list[str] | None, *, all_namespaces: bool) -> list[str
     return [""] if all_namespaces else list(filter(None, given or ())) or [None]
 
 
-def _existing_policy(*, adopt: bool, overwrite: bool) -> ExistingPolicy:
+def existing_policy(*, adopt: bool, overwrite: bool) -> ExistingPolicy:
+    """Returns what the two flags mean together; leaves with an error if both are given."""
     if adopt and overwrite:
         fail("Please specify only one of --adopt and --overwrite", exit_code=2)
     if overwrite:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mover.choices import ExistingPolicy, PausedPolicy
+from mover.choices import PausedPolicy
 from mover.cli.app import app
+from mover.cli.move import existing_policy
 from mover.cli.options import (
     AllHosts,
     AllNamespaces,
@@ -72,14 +73,12 @@ def preflight(
     """
     if not (to_kubeconfig or to_kubeconfig_context):
         fail("Please specify a target cluster using the --to-kubeconfig flag", exit_code=2)
-    if adopt and overwrite:
-        fail("Please specify only one of --adopt and --overwrite", exit_code=2)
+    existing = existing_policy(adopt=adopt, overwrite=overwrite)
     set_up_logging(verbosity, HiddenWarnings.DEFAULT)
     with errors_shown():
         from mover import api
         from mover.models import MoveOptions
 
-        existing = ExistingPolicy.OVERWRITE if overwrite else ExistingPolicy.ADOPT if adopt else ExistingPolicy.REFUSE
         options = MoveOptions(
             namespace="" if all_namespaces else namespace or None,
             clusters=tuple(cluster or ()),
