@@ -94,7 +94,9 @@ def _unconditional(request: Request) -> Request:
     """Returns the request without the UIDs and versions of the recorded run."""
     if not request.body:
         return request
-    body: dict[str, Any] = orjson.loads(request.body)
+    body: dict[str, Any] | list[Any] = orjson.loads(request.body)
+    if isinstance(body, list):
+        return request
     body.pop("preconditions", None)
     metadata: Mapping[str, Any] = body.get("metadata") or {}
     if metadata:
