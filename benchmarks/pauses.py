@@ -38,7 +38,8 @@ class PauseWatch:
         version = (await client.list(self._path))["metadata"]["resourceVersion"]
         async with aclosing(events(client, self._path, version)) as changes:
             async for change in changes:
-                note(change["object"])
+                if change["type"] != "BOOKMARK":
+                    note(change["object"])
 
     def _on_source(self, cluster: Mapping[str, Any]) -> None:
         if cluster["spec"].get("paused"):
