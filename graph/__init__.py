@@ -8,12 +8,13 @@ from graph.build import (
     build,
     topology_class,
 )
-from graph.order import Order, creation_order, cycles, deletion_order, units
+from graph.order import Order, creation_order, cycles, deletion_order
 from graph.references import Reference, references
 from graph.render import dot, mermaid, to_json, tree
 from graph.resource import Object, ObjectKey, OwnerRef, ResourceType, parse_object
 from graph.rules import MoveFlags, SoftRule
 from graph.selection import Decision, Fate, Rule, Scope, Selection, select
+from graph.unit import Unit, units
 
 __all__ = [
     "Decision",
@@ -32,6 +33,7 @@ __all__ = [
     "Scope",
     "Selection",
     "SoftRule",
+    "Unit",
     "VirtualOwner",
     "build",
     "creation_order",

@@ -1,4 +1,4 @@
-"""In which order the selected objects are created and deleted, and which of them belong together.
+"""In which order the selected objects are created and deleted.
 
 Orders are given twice: as a sequence, and as what each object waits for, so that independent objects can be
 handled at the same time.
@@ -17,7 +17,6 @@ import networkx as nx
 
 from graph import rules
 from graph.build import ObjectGraph
-from graph.references import references
 from graph.resource import Object
 from graph.selection import Selection
 
@@ -107,21 +106,6 @@ def cycles(selection: Selection) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(found, key=lambda component: graph.rank(component[0])))
 
 
-def units(selection: Selection) -> tuple[frozenset[str], ...]:
-    """Returns the sets of selected objects that can move independently, in the order of their first keys.
-
-    Objects belong together that are tied by an owner, hard or soft, or by a reference of Metal3: a host to
-    the Metal3Machine that consumes it, a HardwareData to its host, an address and a claim to their pool.
-    """
-    graph = selection.graph
-    ties = nx.Graph()
-    ties.add_nodes_from(obj.uid for obj in selection.selected)
-    ties.add_edges_from(_owned(graph, list(ties)).edges)
-    ties.add_edges_from(_reference_ties(selection))
-    found = [frozenset(component) for component in nx.connected_components(ties)]
-    return tuple(sorted(found, key=lambda unit: min(map(graph.rank, unit))))
-
-
 def _owned(graph: ObjectGraph, uids: Collection[str]) -> nx.DiGraph:
     """Returns the part of the graph among the objects, as a new graph with the attribute hard."""
     owned = nx.DiGraph()
@@ -134,14 +118,6 @@ def _owned(graph: ObjectGraph, uids: Collection[str]) -> nx.DiGraph:
         if owner in owned
     )
     return owned
-
-
-def _reference_ties(selection: Selection) -> Iterator[tuple[str, str]]:
-    for obj in selection.selected:
-        for reference in references(obj):
-            named = selection.graph.by_key(reference.key)
-            if named is not None and selection.is_selected(named.uid):
-                yield obj.uid, named.uid
 
 
 def _hard_part(owned: nx.DiGraph) -> nx.DiGraph:

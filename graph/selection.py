@@ -85,6 +85,7 @@ class Scope:
             namespace.
         hosts: Hosts without a Cluster that come along with these.
         included: Objects that are copied and kept although the rules would leave them.
+        shared: With single Clusters: objects that other Clusters use, too, which the graph may not show.
     """
 
     namespace: str = ""
@@ -94,6 +95,7 @@ class Scope:
     clusters: frozenset[ObjectKey] | None = None
     hosts: frozenset[ObjectKey] = frozenset()
     included: frozenset[ObjectKey] = frozenset()
+    shared: frozenset[ObjectKey] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,11 @@ class Selection:
         """Returns the owners that the copy of an object shared with staying Clusters does not have: theirs."""
         if self.scope.clusters is None or self.decisions[uid].fate is not Fate.KEEP:
             return frozenset()
-        seen = (reference.uid for reference in self.graph.objects[uid].owners if reference.uid in self.decisions)
+        obj = self.graph.objects[uid]
+        if obj.key in self.scope.shared:
+            # Of the others the graph may show a part, and not why they stay.
+            return frozenset(reference.uid for reference in obj.owners if not self.is_selected(reference.uid))
+        seen = (reference.uid for reference in obj.owners if reference.uid in self.decisions)
         return frozenset(owner for owner in seen if self.decisions[owner].rule is Rule.OF_OTHERS)
 
     def is_selected(self, uid: str) -> bool:
@@ -182,7 +188,7 @@ def select(graph: ObjectGraph, scope: Scope) -> Selection:
     walks = _walk_all(graph, scope)
     decisions = {uid: _decide(graph.objects[uid], graph, scope, walks) for uid in graph.objects}
     if scope.clusters is not None and scope.exactly is None:
-        split = _Split(graph, homes(graph), scope.clusters | scope.hosts)
+        split = _Split(graph, homes(graph), scope.clusters | scope.hosts, scope.shared)
         decisions = {uid: split.narrowed(uid, made) for uid, made in decisions.items()}
     return Selection(graph=graph, scope=scope, decisions=MappingProxyType(decisions))
 
@@ -335,6 +341,7 @@ class _Split:
     graph: ObjectGraph
     homes: Homes
     chosen: frozenset[ObjectKey]
+    shared: frozenset[ObjectKey]
 
     def narrowed(self, uid: str, made: Decision) -> Decision:
         """Returns the decision on an object when only the chosen move; `made` is that for the whole namespace."""
@@ -345,12 +352,23 @@ class _Split:
             return Decision(Fate.LEAVE, Rule.OF_OTHERS, self._why_stays(uid, staying), made.path)
         if made.fate is Fate.KEEP:
             return made
+        if self._is_for_others(uid):
+            reason = "Other Clusters use it, too: it is copied, and kept on the source until the last of them moves."
+            return Decision(Fate.KEEP, Rule.SHARED, reason, made.path)
         if not staying:
             return Decision(Fate.MOVE, Rule.OF_CHOSEN, self._why_moves(uid, going), made.path)
         if rules.is_shareable(self.graph.objects[uid].type.group_kind):
             reason = f"{self._first(staying)}, which stays, uses it, too: it is copied, and kept on the source."
             return Decision(Fate.KEEP, Rule.SHARED, reason, made.path)
         return self._unsplit(uid, made.path)
+
+    def _is_for_others(self, uid: str) -> bool:
+        """Returns whether others use an object, and its last owner does not leave: the collector would take it."""
+        obj = self.graph.objects[uid]
+        if obj.key not in self.shared:
+            return False
+        owners = [self.graph.objects[owner.uid] for owner in obj.owners if owner.uid in self.graph.objects]
+        return not owners or any(owner.key in self.shared or self._sides(owner.uid)[1] for owner in owners)
 
     def _sides(self, uid: str) -> tuple[list[Object], list[Object]]:
         found = [self.graph.objects[home] for home in self.graph.in_key_order(self.homes[uid])]

@@ -27,6 +27,14 @@ class PausedPolicy(StrEnum):
     KEEP = "keep"
 
 
+class UnitOrder(StrEnum):
+    """In which order the units of a rolling move go."""
+
+    NAME = "name"
+    SIZE = "size"
+    AGE = "age"
+
+
 class ExistingPolicy(StrEnum):
     """What to do with an object that the target has already under the same kind, namespace and name."""
 

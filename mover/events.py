@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mover.models import Phase
+from mover.models import Phase, UnitFate
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,37 @@ class PhaseEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class RollingStarted:
+    """A rolling move of `total` units begins."""
+
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnitStarted:
+    """A unit of `total` objects begins to move."""
+
+    unit: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnitEnded:
+    """A unit has ended after `seconds`."""
+
+    unit: str
+    fate: UnitFate
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """Something the operator should know; the move goes on."""
 
     text: str
 
 
-Event = PhaseStarted | ObjectDone | Waiting | PhaseEnded | Noted
+Event = PhaseStarted | ObjectDone | Waiting | PhaseEnded | RollingStarted | UnitStarted | UnitEnded | Noted
 Listener = Callable[[Event], None]
 
 

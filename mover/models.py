@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mover.choices import ExistingPolicy, OnFailure, PausedPolicy, RestoreStatus
+from mover.choices import ExistingPolicy, OnFailure, PausedPolicy, RestoreStatus, UnitOrder
 
 RECORD_LABEL = "capi-mover.io/record"
 """On the ConfigMaps of a move record: they are part of no move."""
@@ -65,6 +65,7 @@ class MoveOptions(_Frozen):
         skip: Names of checks of the preflight that are left out.
         warn_only: Go on with what the preflight finds, unless it guards against loss.
         include_referenced: Copy and keep what the objects name in their specs and nothing else takes along.
+        rolling: Whether the move is part of a rolling one, which finds it by that if it is interrupted.
         plan_checksum: Of the saved plan that the move was begun by; None without one.
         quiet_s: How long objects whose controllers do not report a pause must not have changed, in seconds.
     """
@@ -89,8 +90,36 @@ class MoveOptions(_Frozen):
     skip: tuple[str, ...] = ()
     warn_only: bool = False
     include_referenced: bool = False
+    rolling: bool = False
     plan_checksum: str | None = None
     quiet_s: Annotated[float, Field(ge=0)] = 0.5
+
+
+class RollingOptions(_Frozen):
+    """How a rolling move goes about it.
+
+    Attributes:
+        parallel: How many units are moved at once.
+        fail_fast: Whether no further unit is begun once one has failed.
+        order: Which units come first: by name, the smallest, or those with the oldest Cluster.
+    """
+
+    parallel: Annotated[int, Field(ge=1)] = 2
+    fail_fast: bool = False
+    order: UnitOrder = UnitOrder.NAME
+
+
+class UnitFate(StrEnum):
+    """What became of a unit of a rolling move."""
+
+    MOVED = "moved"
+    ROLLED_BACK = "rolled-back"
+    """It failed and was undone: it is on the source, as it was."""
+    REFUSED = "refused"
+    """Something stood against it; nothing was changed."""
+    STOPPED = "stopped"
+    """It stopped on its way; a resume finishes it."""
+    NOT_BEGUN = "not-begun"
 
 
 class KindCount(_Frozen):
@@ -137,3 +166,52 @@ class MoveReport(_Frozen):
     calls: dict[str, int] = Field(default_factory=dict)
     retries: int = 0
     verified: int = 0
+
+
+class UnitReport(_Frozen):
+    """What became of one unit of a rolling move.
+
+    Attributes:
+        namespace: Its namespace.
+        clusters: Its Clusters; none for the rest of the namespace, which goes last.
+        fate: What became of it.
+        objects: How many objects were created on the target for it.
+        seconds: How long it took, in seconds.
+        paused_s: From the first pause on the source to the last resume on the target, in seconds.
+        error: Why it did not move.
+    """
+
+    namespace: str
+    clusters: tuple[str, ...]
+    fate: UnitFate
+    objects: int = 0
+    seconds: float = 0.0
+    paused_s: float = 0.0
+    error: str = ""
+
+
+class RollingReport(_Frozen):
+    """What a rolling move did.
+
+    Attributes:
+        source: Context name of the source.
+        target: Context name of the target.
+        namespace: What was moved; "" for all namespaces.
+        units: What became of each unit, in the order in which they ended.
+        seconds: How long it took, in seconds.
+        calls: Requests sent to both clusters, by HTTP method.
+        retries: How many of them were tries after a transient failure.
+    """
+
+    source: str
+    target: str
+    namespace: str
+    units: tuple[UnitReport, ...] = ()
+    seconds: float = 0.0
+    calls: dict[str, int] = Field(default_factory=dict)
+    retries: int = 0
+
+    @property
+    def failed(self) -> tuple[UnitReport, ...]:
+        """Returns the units that did not move."""
+        return tuple(unit for unit in self.units if unit.fate is not UnitFate.MOVED)

@@ -37,6 +37,9 @@ class Rules:
         clusters: The single Clusters that move; None for all of the namespace.
         hosts: Spare hosts that come along with these.
         included: Objects that are copied and kept because something that moves names them.
+        shared: Objects that other Clusters use, too, whatever the inventory shows: they are copied and kept.
+        brought: Objects that an earlier unit of a rolling move may have brought to the target: what is equal there is
+            taken over (docs/decisions/0023).
     """
 
     left_behind: frozenset[ObjectKey] = frozenset()
@@ -45,6 +48,8 @@ class Rules:
     clusters: frozenset[ObjectKey] | None = None
     hosts: frozenset[ObjectKey] = frozenset()
     included: frozenset[ObjectKey] = frozenset()
+    shared: frozenset[ObjectKey] = frozenset()
+    brought: frozenset[ObjectKey] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,7 @@ def make_plan(inventory: Inventory, rules: Rules | None = None) -> Plan:
         clusters=rules.clusters,
         hosts=rules.hosts,
         included=rules.included,
+        shared=rules.shared,
     )
     try:
         selection = select(build(inventory.objects, knows_metal3=not inventory.strict_labels), scope)

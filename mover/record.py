@@ -129,6 +129,7 @@ class Record(BaseModel):
         left_behind: Objects that stay on request.
         hosts: Names of the spare hosts that come along with single Clusters.
         included: Objects that are copied and kept because something that moves names them.
+        shared: Objects that other Clusters of a rolling move use, too.
         copies: The copies that may be on the target; known from the phase `creating` on.
         foreign: Objects on the target that somebody else created while the move ran.
         moving: UIDs on the source of the objects that are deleted; known from the phase `deleting` on.
@@ -152,6 +153,7 @@ class Record(BaseModel):
     left_behind: tuple[tuple[str, str, str, str], ...] = ()
     hosts: tuple[str, ...] = ()
     included: tuple[tuple[str, str, str, str], ...] = ()
+    shared: tuple[tuple[str, str, str, str], ...] = ()
     copies: tuple[CopyEntry, ...] = ()
     foreign: tuple[tuple[str, str, str, str], ...] = ()
     moving: tuple[str, ...] = ()

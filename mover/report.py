@@ -14,8 +14,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from mover.events import Event, Noted, ObjectDone, PhaseEnded, PhaseStarted, Waiting
-from mover.models import KindCount, MoveReport, Phase
+from graph.unit import Unit
+from mover.events import (
+    Event,
+    Noted,
+    ObjectDone,
+    PhaseEnded,
+    PhaseStarted,
+    RollingStarted,
+    UnitEnded,
+    UnitStarted,
+    Waiting,
+)
+from mover.models import KindCount, MoveReport, Phase, RollingReport
+from mover.plan import Plan
 from mover.record import Record
 from mover.scope import described, scope_of
 
@@ -92,7 +104,18 @@ class LineView:
                 return f"  {verb} {subject}"
             case Noted(text):
                 return text
-        return None
+        return _unit_line(event)
+
+
+def _unit_line(event: Event) -> str | None:
+    match event:
+        case RollingStarted(total):
+            return f"Moving {total} units"
+        case UnitStarted(unit, total):
+            return f"{_capital(described(unit))}: {total} objects"
+        case UnitEnded(unit, fate, seconds):
+            return f"{_capital(described(unit))}: {fate} after {seconds:.1f} s"
+    return None
 
 
 class BarView:
@@ -111,6 +134,8 @@ class BarView:
         self._lines = LineView(console, verbosity) if verbosity >= _OBJECTS_FROM else None
         self._tasks: dict[Phase, TaskID] = {}
         self._current = Phase.PREFLIGHT
+        self._units: TaskID | None = None
+        self._at_work: list[str] = []
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -135,8 +160,20 @@ class BarView:
             case Waiting(subjects) if self._current in self._tasks:
                 note = "waiting for " + _waits(subjects) if subjects else ""
                 self._progress.update(self._tasks[self._current], note=note)
+            case RollingStarted(total):
+                self._units = self._progress.add_task("Moving units", total=total, note="")
+            case UnitStarted(unit, _):
+                self._at_work.append(unit)
+                self._tell_units(advance=0)
+            case UnitEnded(unit, _, _):
+                self._at_work.remove(unit)
+                self._tell_units(advance=1)
             case Noted(text):
                 self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _tell_units(self, advance: int) -> None:
+        if self._units is not None:
+            self._progress.update(self._units, advance=advance, note=", ".join(map(described, self._at_work)))
 
     def _end(self, task_id: TaskID) -> None:
         task = next(task for task in self._progress.tasks if task.id == task_id)
@@ -179,6 +216,51 @@ def summary(report: MoveReport) -> list[str | Table]:
     return [*lines, *_left(report)]
 
 
+def rolling_summary(report: RollingReport) -> list[str | Table]:
+    """Returns the summary of a rolling move, to be printed one after the other."""
+    table = Table(title=None, box=None, pad_edge=False)
+    table.add_column("UNIT")
+    table.add_column("FATE")
+    table.add_column("OBJECTS", justify="right")
+    table.add_column("PAUSED", justify="right")
+    for unit in report.units:
+        what = described(scope_of(unit.namespace, unit.clusters)) if unit.clusters else "all that was left"
+        table.add_row(what, unit.fate, str(unit.objects or ""), f"{unit.paused_s:.1f} s" if unit.paused_s else "")
+    moved = len(report.units) - len(report.failed)
+    objects, calls = sum(unit.objects for unit in report.units), sum(report.calls.values())
+    errors = [
+        f"{_capital(described(scope_of(unit.namespace, unit.clusters)))}: {unit.error}"
+        for unit in report.failed
+        if unit.error
+    ]
+    again = ["Give the same command again once that is mended: it goes on with what has not moved."]
+    return [
+        "",
+        f"{moved} of {len(report.units)} units moved from {report.source} to {report.target}: {objects} objects.",
+        "",
+        table,
+        "",
+        f"It took {report.seconds:.1f} s. {calls} API calls, {report.retries} retried.",
+        *errors,
+        *(again if report.failed else []),
+    ]
+
+
+def unit_lines(found: Sequence[Unit], plan: Plan) -> list[str]:
+    """Returns what a dry run of a rolling move prints: the units in their order, and what goes at the end."""
+    lines = ["This is a dry run: nothing is changed on any cluster.", f"{len(found)} units, in this order:"]
+    for unit in found:
+        shared = f", {len(unit.shared)} of them shared with others" if unit.shared else ""
+        lines.append(f"  {described(scope_of(unit.namespace, unit.names))}: {len(unit.objects)} objects{shared}")
+    own = frozenset[str]().union(*(unit.objects for unit in found))
+    rest = sum(obj.uid not in own for obj in plan.selection.selected)
+    return [*lines, f"{rest} objects belong to no unit" + ("." if plan.rules.clusters else ": they move at the end.")]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _as_dict(counts: Sequence[KindCount]) -> dict[str, int]:
     return {entry.kind: entry.count for entry in counts}
 
@@ -200,7 +282,7 @@ def status_lines(records: Sequence[Record]) -> list[str]:
     for record in records:
         what = described(record.scope)
         lines += [
-            f"{what[0].upper()}{what[1:]}: move {record.id} of {record.objects} objects, phase {record.phase}",
+            f"{_capital(what)}: move {record.id} of {record.objects} objects, phase {record.phase}",
             f"  from {record.source.context} to {record.target.context}, since {record.started}",
             f"  worked on by {record.holder}",
             f"  next: {_next_command(record)}",

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mover.choices import ExistingPolicy, OnFailure, PausedPolicy, RestoreStatus
+from mover.choices import ExistingPolicy, OnFailure, PausedPolicy, RestoreStatus, UnitOrder
 from mover.cli.app import app
 from mover.cli.options import (
     AllHosts,
     AllNamespaces,
     ClusterNames,
+    FailFast,
     HiddenWarnings,
     Hosts,
     IncludeReferenced,
     Kubeconfig,
     KubeconfigContext,
     Namespaces,
+    OrderBy,
+    ParallelUnits,
+    Rolling,
     Selector,
     Skip,
     StrictLabels,
@@ -27,12 +32,15 @@ from mover.cli.options import (
     Verbosity,
     WarnOnly,
 )
+from mover.cli.rolling import require_rollable, roll
 from mover.cli.saving import Saving, load, save
 from mover.cli.terminal import errors_shown, fail, new_console, new_view, print_all, run, set_up_logging
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mover.api import ClusterRef
+    from mover.models import MoveOptions
     from mover.plan import Plan
 
 
@@ -91,6 +99,10 @@ def move(
     skip: Skip = None,
     warn_only: WarnOnly = False,
     include_referenced: IncludeReferenced = False,
+    rolling: Rolling = False,
+    parallel_units: ParallelUnits = 2,
+    fail_fast: FailFast = False,
+    order_by: OrderBy = UnitOrder.NAME,
     pause_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for controllers to confirm the pause.")
     ] = 120.0,
@@ -116,18 +128,21 @@ def move(
         {"--namespace": namespace or None, "--all-namespaces": all_namespaces or None},
     )
     namespaces = _namespaces_of(namespace, all_namespaces=all_namespaces)
-    if to_directory and len(namespaces) > 1:
-        fail("A directory holds one namespace, or all of them", exit_code=2)
-    if plan and len(namespaces) > 1:
-        fail("A plan is of one move: of one namespace, or of all of them", exit_code=2)
+    _require_one_namespace(namespaces, {"A directory holds": to_directory, "A plan is of one move: of": plan})
     if not (to_kubeconfig or to_kubeconfig_context or to_directory or from_directory or dry_run):
         fail("Please specify a target cluster using the --to-kubeconfig flag, or use --dry-run", exit_code=2)
+    if rolling:
+        require_rollable(
+            plan=plan is not None,
+            directory=bool(to_directory or from_directory),
+            clusters=bool(cluster or selector),
+            namespaces=len(namespaces),
+        )
     set_up_logging(verbosity, hide_api_warnings)
     console = new_console()
     with errors_shown():
         from mover import api
-        from mover.models import MoveOptions
-        from mover.report import summary
+        from mover.models import MoveOptions, RollingOptions
 
         source = api.ClusterRef(kubeconfig, kubeconfig_context)
         target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
@@ -153,23 +168,47 @@ def move(
             include_referenced=include_referenced,
             pause_timeout_s=pause_timeout,
         )
-        if to_directory:
+        each = [options.model_copy(update={"namespace": one}) for one in namespaces]
+        if rolling:
+            how = RollingOptions(parallel=parallel_units, fail_fast=fail_fast, order=order_by)
+            roll(console, (source, None if dry_run else target), each, how, verbosity)
+        elif to_directory:
             save(console, source, to_directory, options, Saving(verbosity=verbosity))
         elif from_directory:
             load(console, target, from_directory, options, Saving(verbosity=verbosity))
         elif dry_run:
-            for one in namespaces:
-                of_one = options.model_copy(update={"namespace": one})
-                _show_plan(console, run(api.plan_async(source, of_one, plan_file=plan)))
+            for one in each:
+                _show_plan(console, run(api.plan_async(source, one, plan_file=plan)))
         else:
-            with new_view(console, verbosity) as view:
-                if len(namespaces) == 1:
-                    reports = [run(api.move_async(source, target, options, view, plan_file=plan))]
-                else:
-                    given = [one for one in namespaces if one]
-                    reports = list(run(api.move_each_async(source, target, given, options, view)))
-            for report in reports:
-                print_all(console, summary(report))
+            _move(console, (source, target), each, plan, verbosity)
+
+
+def _move(
+    console: Console,
+    places: tuple[ClusterRef, ClusterRef],
+    each: Sequence[MoveOptions],
+    plan: Path | None,
+    verbosity: int,
+) -> None:
+    """Moves one namespace, or several one after the other."""
+    from mover import api
+    from mover.report import summary
+
+    with new_view(console, verbosity) as view:
+        if len(each) == 1:
+            reports = [run(api.move_async(*places, each[0], view, plan_file=plan))]
+        else:
+            given = [one.namespace for one in each if one.namespace]
+            reports = list(run(api.move_each_async(*places, given, each[0], view)))
+    for report in reports:
+        print_all(console, summary(report))
+
+
+def _require_one_namespace(namespaces: Sequence[str | None], given: Mapping[str, object]) -> None:
+    """Leaves with an error if several namespaces are asked for beside what is of one."""
+    for what, value in given.items():
+        if value is not None and len(namespaces) > 1:
+            fail(f"{what} one namespace, or all of them", exit_code=2)
 
 
 def _namespaces_of(given: list[str] | None, *, all_namespaces: bool) -> list[str | None]:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from mover.choices import UnitOrder
+
 
 class HiddenWarnings(StrEnum):
     """Which warnings of the API servers are not shown."""
@@ -26,6 +28,7 @@ class OutputFormat(StrEnum):
 
 _SOURCE = "Source"
 _TARGET = "Target"
+_ROLLING = "Rolling moves"
 
 Kubeconfig = Annotated[
     Path | None,
@@ -86,6 +89,24 @@ Skip = Annotated[
 WarnOnly = Annotated[
     bool,
     typer.Option("--warn-only", help="Go on with what the preflight finds, unless it guards against loss."),
+]
+Rolling = Annotated[
+    bool,
+    typer.Option(
+        "--rolling",
+        help="Cluster after Cluster, each paused only while it moves itself; one that fails is undone alone.",
+        rich_help_panel=_ROLLING,
+    ),
+]
+ParallelUnits = Annotated[
+    int, typer.Option(min=1, help="How many Clusters are moved at once.", rich_help_panel=_ROLLING)
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="Begin no further Cluster once one has failed.", rich_help_panel=_ROLLING)
+]
+OrderBy = Annotated[
+    UnitOrder,
+    typer.Option(help="Which Clusters go first: by name, the smallest, the oldest.", rich_help_panel=_ROLLING),
 ]
 IncludeReferenced = Annotated[
     bool,

@@ -70,8 +70,13 @@ class Copier:
 
     def made(self) -> Made:
         """Returns what is known of the copies by now."""
-        adopted = self._overwritten if self._options.existing is ExistingPolicy.ADOPT else ()
+        adopted = [uid for uid in self._overwritten if self._is_adopted(uid)]
         return Made(frozenset(self.created), dict(self.new_uids), frozenset(adopted))
+
+    def _is_adopted(self, uid: str) -> bool:
+        """Returns whether an object that is written over was equal: those that own it on the target use it."""
+        is_brought = self._plan.object(uid).key in self._plan.rules.brought
+        return is_brought or self._options.existing is not ExistingPolicy.OVERWRITE
 
     def follow(self, plan: Plan) -> None:
         """Goes on with a newer plan of the same objects."""

@@ -83,19 +83,26 @@ async def start(clusters: Clusters, findings: Findings, options: MoveOptions, li
         InterruptedMoveError: It failed and can be resumed.
     """
     scope = findings.plan.scope
-    async with _claimed(clusters, scope) as claims:
+    async with claimed(clusters, scope) as claims:
         found = await find(clusters.source, clusters.target, scope)
         if found.newest is not None:
             raise StoppedError(
                 f"A move of the same objects was begun meanwhile ({found.newest.id})", "See: capi-mover status"
             )
-        await _require_alone(clusters, scope)
-        journal = Journal(await _new_record(clusters, findings, options), (clusters.source, clusters.target))
-        await _begin(journal)
-        return await _run(clusters, claims, journal, findings.plan, listener)
+        await require_alone(clusters, scope)
+        return await begin(clusters, claims, findings, options, listener)
 
 
-async def _require_alone(clusters: Clusters, scope: str) -> None:
+async def begin(
+    clusters: Clusters, claims: Claims, findings: Findings, options: MoveOptions, listener: Listener
+) -> Outcome:
+    """Carries out what the preflight has accepted, under claims that keep everybody else away; see `start`."""
+    journal = Journal(await _new_record(clusters, findings, options), (clusters.source, clusters.target))
+    await _begin(journal)
+    return await _run(clusters, claims, journal, findings.plan, listener)
+
+
+async def require_alone(clusters: Clusters, scope: str) -> None:
     """Nobody has left a move that overlaps with this one; asked once the leases are held, so that nobody can begin one.
 
     Raises:
@@ -129,7 +136,7 @@ async def go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator],
         StoppedError: The record is of a move between other clusters, or a rollback of it has begun.
     """
     await _require_same_clusters(clusters, record)
-    async with _claimed(clusters, record.scope) as claims:
+    async with claimed(clusters, record.scope) as claims:
         record = await _read_again(clusters, record)
         if record.is_rolling_back:
             raise StoppedError(f"A rollback of the move {record.id} has begun", "Finish it with: capi-mover rollback")
@@ -241,7 +248,13 @@ def _describe(error: BaseException) -> str:
 
 
 @asynccontextmanager
-async def _claimed(clusters: Clusters, scope: str) -> AsyncIterator[Claims]:
+async def claimed(clusters: Clusters, scope: str) -> AsyncIterator[Claims]:
+    """Holds the leases of a move on both clusters while the body runs.
+
+    Raises:
+        LeaseHeldError: Another mover works on the same objects.
+        LeaseLostError: A lease could not be kept.
+    """
     async with held(clusters.source, scope) as source, held(clusters.target, scope) as target:
         yield Claims(source, target)
 
@@ -262,6 +275,7 @@ async def _new_record(clusters: Clusters, findings: Findings, options: MoveOptio
         overwritten=findings.overwritten,
         left_behind=_parts(plan.rules.left_behind),
         included=_parts(plan.rules.included),
+        shared=_parts(plan.rules.shared),
         hosts=tuple(sorted(key.name for key in plan.rules.hosts)),
     )
 
@@ -303,4 +317,5 @@ def _rules_of(record: Record, mutators: Sequence[Mutator]) -> Rules:
         clusters=clusters or None,
         hosts=frozenset(ObjectKey(*rules.BARE_METAL_HOST, record.namespace, name) for name in record.hosts),
         included=frozenset(ObjectKey(*parts) for parts in record.included),
+        shared=frozenset(ObjectKey(*parts) for parts in record.shared),
     )

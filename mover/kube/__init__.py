@@ -5,5 +5,6 @@
 
 from mover.kube.cluster import Cluster, Page, WatchEvent
 from mover.kube.kubeconfig import connect
+from mover.kube.live import Live, LiveCluster
 
-__all__ = ["Cluster", "Page", "WatchEvent", "connect"]
+__all__ = ["Cluster", "Live", "LiveCluster", "Page", "WatchEvent", "connect"]

@@ -5,7 +5,7 @@ Reading is open to every stage; only the executor's modules call the writing met
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -127,7 +127,7 @@ class Cluster:
         timeout_s: float,
         *,
         metadata_only: bool = False,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent]:
         """Yields what changes after `resource_version`, for at most `timeout_s` seconds.
 
         Args:

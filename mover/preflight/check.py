@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mover.concurrency import all_of
+from mover.concurrency import all_of, both
 from mover.errors import ApiError, ForbiddenError, Problem
 from mover.kube import Cluster
 from mover.models import MoveOptions
 from mover.plan import Plan
 from mover.preflight.access import check_access
 from mover.preflight.clusters import check_connection
-from mover.preflight.registry import BEFORE_ALL, CHECKS, Check, check_named, require_skippable
+from mover.preflight.registry import BEFORE_ALL, CHECKS, Check, check_named, check_plan, require_skippable
 from mover.preflight.scene import Scene, look
+from mover.preflight.target import (
+    check_collisions,
+    check_outside_owners,
+    find_outside_owners,
+    judge_collisions,
+    read_target,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,28 @@ async def check_move(source: Cluster, target: Cluster, plan: Plan, options: Move
         scene.collisions.overwritten,
         tuple(check.name for check in run),
         tuple(sorted(options.skip)),
+    )
+
+
+async def check_unit(target: Cluster, plan: Plan, options: MoveOptions) -> Findings:
+    """Returns what stands against moving one unit of a move that was checked as a whole.
+
+    What may have changed since is checked again: the objects themselves, and what is on the target.
+    """
+    owners, on_target = await both(find_outside_owners(target, plan), read_target(target, plan))
+    collisions = judge_collisions(plan, on_target, options.existing)
+    found = [
+        *check_plan(plan, options),
+        *check_collisions(collisions, options.existing),
+        *check_outside_owners(plan, owners),
+    ]
+    judged = [_judged(problem, options) for problem in found]
+    return Findings(
+        plan,
+        tuple(problem for problem in judged if not problem.is_warning),
+        (),
+        {**collisions.used, **owners},
+        collisions.overwritten,
     )
 
 

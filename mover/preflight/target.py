@@ -98,7 +98,7 @@ def judge_collisions(plan: Plan, on_target: OnTarget, policy: ExistingPolicy) ->
             continue
         if _is_used(image, there, plan):
             used[obj.uid] = there.uid
-        elif policy is ExistingPolicy.OVERWRITE or (policy is ExistingPolicy.ADOPT and _is_equal(image, there)):
+        elif policy is ExistingPolicy.OVERWRITE or (_is_adopted(obj, plan, policy) and _is_equal(image, there)):
             overwritten[obj.uid] = there.uid
         else:
             refused.append(obj)
@@ -110,6 +110,11 @@ def _is_used(obj: Object, there: Object, plan: Plan) -> bool:
     if decision.rule in (Rule.CLUSTER_SCOPED, Rule.BELOW_CLUSTER_SCOPED):
         return True
     return decision.fate is Fate.KEEP and _is_equal(obj, there)
+
+
+def _is_adopted(obj: Object, plan: Plan, policy: ExistingPolicy) -> bool:
+    """Returns whether an object that is equal is taken over: on request, or as an earlier unit has brought it."""
+    return policy is ExistingPolicy.ADOPT or obj.key in plan.rules.brought
 
 
 def _is_equal(obj: Object, there: Object) -> bool:

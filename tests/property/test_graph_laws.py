@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from graph import rules
 from graph.belonging import homes
 from graph.build import build
-from graph.order import Order, creation_order, cycles, deletion_order, units
+from graph.order import Order, creation_order, cycles, deletion_order
 from graph.render import dot, mermaid, to_json, tree
 from graph.resource import Object, ObjectKey
 from graph.rules import GroupKind
 from graph.selection import Fate, Scope, Selection, select
+from graph.unit import units
 from tests.unit.graph_builders import make, resource_type, unseen
 
 laws = settings(max_examples=100, deadline=None)
@@ -185,14 +186,16 @@ def test_dependents_are_deleted_before_their_owners(objects: list[Object], scope
 
 @laws
 @given(inputs(), scopes)
-def test_units_split_the_selection_and_no_owner_joins_two(objects: list[Object], scope: Scope) -> None:
+def test_each_cluster_is_of_one_unit_and_what_is_in_one_place_too(objects: list[Object], scope: Scope) -> None:
     selection = select(build(objects), scope)
     found = units(selection)
-    unit_of = {uid: number for number, unit in enumerate(found) for uid in unit}
-    assert sum(map(len, found)) == len(unit_of) == len(selection.selected)
-    for owner, uid, _, _ in selection.graph.edges():
-        if owner in unit_of and uid in unit_of:
-            assert unit_of[owner] == unit_of[uid]
+    clusters = [key for unit in found for key in unit.clusters]
+    assert len(clusters) == len(set(clusters))
+    assert all(unit.clusters for unit in found)
+    for obj in selection.selected:
+        inside = [unit for unit in found if obj.uid in unit.objects]
+        assert len(inside) <= 1 or rules.is_shareable(obj.type.group_kind)
+        assert all(obj.key in unit.shared for unit in inside) or len(inside) == 1
 
 
 @laws

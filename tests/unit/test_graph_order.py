@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from graph import rules
-from graph.order import creation_order, cycles, deletion_order, units
+from graph.order import creation_order, cycles, deletion_order
 from graph.resource import Object
 from graph.selection import Selection
 from tests.unit.graph_builders import WIDGET, make, names, resource_type, select_all, unseen, widgets
@@ -206,36 +206,3 @@ def test_a_metal3_cluster_does_not_wait_for_machines_of_its_name_in_another_name
     far = make(rules.CLUSTER, "c", namespace="far")
     machine = make(rules.METAL3_MACHINE, "m", namespace="far", owners=[far], labels=labels)
     assert deletion_order(select_all(cluster, infra, far, machine)).waits_for[infra.uid] == ()
-
-
-def test_units_are_what_owners_connect() -> None:
-    """
-    a -> a1
-    b -> b1
-    """
-    a, b = make(rules.CLUSTER, "a"), make(rules.CLUSTER, "b")
-    a1, b1 = make(WIDGET, "1", owners=[a]), make(WIDGET, "0", owners=[b])
-    assert units(select_all(a, b, a1, b1)) == (frozenset({a.uid, a1.uid}), frozenset({b.uid, b1.uid}))
-
-
-def test_a_host_belongs_with_the_machine_that_consumes_it_and_hardware_with_its_host() -> None:
-    """c -> mm   h   h (hardware)   free"""
-    cluster = make(rules.CLUSTER, "c")
-    machine = make(rules.METAL3_MACHINE, "mm", owners=[cluster])
-    host = make(
-        rules.BARE_METAL_HOST, "h", spec={"consumerRef": {"kind": "Metal3Machine", "name": "mm", "namespace": "ns"}}
-    )
-    hardware, free = make(rules.HARDWARE_DATA, "h"), make(rules.BARE_METAL_HOST, "free")
-    found = units(select_all(cluster, machine, host, hardware, free))
-    assert found == (frozenset({cluster.uid, machine.uid, host.uid, hardware.uid}), frozenset({free.uid}))
-
-
-def test_a_reference_to_what_is_not_selected_connects_nothing() -> None:
-    hosts = [make(rules.BARE_METAL_HOST, name, spec={"userData": {"name": "absent"}}) for name in ("h1", "h2")]
-    assert len(units(select_all(*hosts))) == 2
-
-
-def test_hosts_that_name_one_secret_belong_together() -> None:
-    """h1 ~> s <~ h2"""
-    hosts = [make(rules.BARE_METAL_HOST, name, spec={"userData": {"name": "shared"}}) for name in ("h1", "h2")]
-    assert len(units(select_all(*hosts, make(rules.SECRET, "shared")))) == 1

@@ -1,0 +1,29 @@
+"""What the library offers: plan, preflight, move, resume and roll back, as coroutines."""
+
+from mover.api.directories import backup_async, diff_async, release_async, restore_async
+from mover.api.interrupted import resume_async, rollback_async, status_async
+from mover.api.moving import SeriesStoppedError, move_async, move_each_async, preflight_async
+from mover.api.places import DEFAULT_NAMESPACE, ClusterRef, place_of
+from mover.api.planning import explain_async, plan_async, types_async
+from mover.api.rolling import roll_async
+
+__all__ = [
+    "DEFAULT_NAMESPACE",
+    "ClusterRef",
+    "SeriesStoppedError",
+    "backup_async",
+    "diff_async",
+    "explain_async",
+    "move_async",
+    "move_each_async",
+    "place_of",
+    "plan_async",
+    "preflight_async",
+    "release_async",
+    "restore_async",
+    "resume_async",
+    "roll_async",
+    "rollback_async",
+    "status_async",
+    "types_async",
+]

@@ -1,0 +1,94 @@
+"""Moves that were interrupted: finding, finishing and undoing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mover.api.moving import finish
+from mover.api.places import ClusterRef, connected, namespace_of_move
+from mover.api.planning import all_mutators
+from mover.errors import UsageError
+from mover.events import Listener, ignore
+from mover.execute.journal import list_records, read_record, under_way
+from mover.execute.run import Clusters, undo
+from mover.kube import connect
+from mover.models import MoveOptions, MoveReport
+from mover.plan import Mutator
+from mover.record import Record
+from mover.scope import described, namespace_of, scope_of
+
+
+async def resume_async(
+    source: ClusterRef,
+    target: ClusterRef,
+    namespace: str | None = None,
+    listener: Listener = ignore,
+    mutators: Sequence[Mutator] = (),
+    clusters: Sequence[str] = (),
+) -> MoveReport:
+    """Finishes an interrupted move and returns what was done; see `move_async`.
+
+    Args:
+        source: Where the objects come from.
+        target: Where they go.
+        namespace: What is moved; None for the namespace of the source's context.
+        listener: Told of every step.
+        mutators: Those that the move was begun with.
+        clusters: The Clusters, if single ones are moved; with none the only move of the namespace is meant.
+
+    Raises:
+        UsageError: No such move is under way, or several are.
+    """
+    async with connected(source, target) as both_sides:
+        record = await _record_of(both_sides, namespace, clusters)
+        return await finish(both_sides, record, mutators, listener)
+
+
+async def rollback_async(
+    source: ClusterRef,
+    target: ClusterRef,
+    namespace: str | None = None,
+    listener: Listener = ignore,
+    mutators: Sequence[Mutator] = (),
+    clusters: Sequence[str] = (),
+) -> None:
+    """Undoes an interrupted move: the copies leave the target, the source is as it was.
+
+    Args: see `resume_async`.
+
+    Raises:
+        UsageError: No such move is under way, or several are.
+        StoppedError: It is past its commit point, or the target cannot be reached.
+    """
+    async with connected(source, target) as both_sides:
+        record = await _record_of(both_sides, namespace, clusters)
+        await undo(both_sides, record, all_mutators(record.namespace, record.options, mutators), listener)
+
+
+async def status_async(cluster: ClusterRef) -> tuple[Record, ...]:
+    """Returns the moves that a cluster takes part in, as source or target."""
+    async with await connect("source", cluster.kubeconfig, cluster.context) as connected:
+        return await list_records(connected)
+
+
+async def _record_of(clusters: Clusters, namespace: str | None, names: Sequence[str]) -> Record:
+    """Returns the record of the move that is meant.
+
+    The source is asked first: its word counts, and a dead target must not keep it from being resumed.
+    """
+    space = namespace_of_move(clusters.source, MoveOptions(namespace=namespace))
+    others: list[str] = []
+    for cluster in (clusters.source, clusters.target):
+        scopes = [found.scope for found in await under_way(cluster, [space])]
+        meant = [scope for scope in scopes if _is_meant(scope, space, names)]
+        record = await read_record(cluster, meant[0]) if len(meant) == 1 else None
+        if record is not None:
+            return record
+        others += scopes
+    what = described(scope_of(space, names))
+    listed = f". Under way: {'; '.join(map(described, sorted(set(others))))}" if others else ""
+    raise UsageError(f"No move of {what} is under way{listed}", "See: capi-mover status")
+
+
+def _is_meant(scope: str, namespace: str, names: Sequence[str]) -> bool:
+    return scope == scope_of(namespace, names) or (not names and namespace_of(scope) == namespace)

@@ -1,0 +1,61 @@
+"""Where clusters are to be found, and being connected to them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mover.errors import RefusedError
+from mover.execute.run import Clusters
+from mover.kube import Cluster, connect
+from mover.models import MoveOptions
+from mover.preflight import check_connections
+
+DEFAULT_NAMESPACE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRef:
+    """Where a cluster is to be found.
+
+    Attributes:
+        kubeconfig: A kubeconfig file; None for `$KUBECONFIG`, `~/.kube/config` or the pod's service account.
+        context: A context of it; None for its current one.
+    """
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+
+
+def place_of(text: str) -> ClusterRef | Path:
+    """Returns what a directory, KUBECONFIG or KUBECONFIG@CONTEXT names; context names may have an @ themselves."""
+    if Path(text).is_dir():
+        return Path(text)
+    if Path(text).exists() or "@" not in text:
+        return ClusterRef(Path(text))
+    file, _, context = text.partition("@")
+    return ClusterRef(Path(file), context)
+
+
+@asynccontextmanager
+async def connected(source: ClusterRef, target: ClusterRef) -> AsyncIterator[Clusters]:
+    """Gives both clusters, and closes the connections at the end."""
+    async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(await connect("source", source.kubeconfig, source.context))
+        goal = await stack.enter_async_context(await connect("target", target.kubeconfig, target.context))
+        yield Clusters(origin, goal)
+
+
+def namespace_of_move(source: Cluster, options: MoveOptions) -> str:
+    """Returns the namespace that is asked for; like kubectl, the context's one, else "default"."""
+    if options.namespace is None:
+        return source.default_namespace or DEFAULT_NAMESPACE
+    return options.namespace
+
+
+async def require_answers(clusters: Clusters) -> None:
+    """Raises RefusedError if one of the clusters does not answer: nothing else can be found out then."""
+    if problems := await check_connections(clusters.source, clusters.target):
+        raise RefusedError(problems)

@@ -1,0 +1,158 @@
+"""Rolling moves: the units of a namespace one after the other, or a few at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from graph import rules
+from graph.resource import ObjectKey
+from graph.unit import units
+from mover.api.moving import require_none_under_way
+from mover.api.places import ClusterRef, connected, namespace_of_move, require_answers
+from mover.api.planning import all_mutators, steady_plan
+from mover.errors import RefusedError, UsageError
+from mover.events import Listener, Noted, ignore
+from mover.execute.clock import Clock
+from mover.execute.journal import find, under_way
+from mover.execute.run import Clusters, go_on, undo
+from mover.models import MoveOptions, Phase, RollingOptions, RollingReport, UnitFate, UnitReport
+from mover.plan import Mutator, Plan, make_plan
+from mover.preflight import check_move
+from mover.preflight.target import read_target
+from mover.record import Record
+from mover.rolling import roll
+from mover.scope import clusters_of, described, namespace_of, scope_of
+
+
+async def roll_async(
+    source: ClusterRef,
+    target: ClusterRef,
+    options: MoveOptions | None = None,
+    rolling: RollingOptions | None = None,
+    listener: Listener = ignore,
+    mutators: Sequence[Mutator] = (),
+) -> RollingReport:
+    """Moves objects unit by unit, and returns what became of each; a unit is a Cluster with what belongs to it.
+
+    Each is paused for as long as its own move takes. One that fails is rolled back by itself, and the others go on.
+    What is left of a whole namespace moves at the end, once every unit has moved. Units of an earlier run that were
+    interrupted are finished first.
+
+    Args:
+        source: Where the objects are.
+        target: Where they go.
+        options: What to move, and how; `timeout_s` is for each unit.
+        rolling: How many units at once, in which order, and whether to stop at the first failure.
+        listener: Told of every unit, in the event loop's thread.
+        mutators: Applied to every body before it is created; see `move_async`.
+
+    Raises:
+        UsageError: A kubeconfig, context or namespace is not there, or the options do not go together.
+        RefusedError: The preflight found problems; nothing was changed.
+        StoppedError: Stopped by a signal, or an interrupted unit could not be finished.
+        ApiError: A cluster refused a request or could not be reached before anything was changed.
+    """
+    options = options or MoveOptions()
+    _require_rollable(options)
+    started = time.monotonic()
+    async with connected(source, target) as clusters:
+        await require_answers(clusters)
+        namespace = namespace_of_move(clusters.source, options)
+        finished = await _finish_interrupted(clusters, namespace, mutators, listener)
+        plan = await _accepted_plan(clusters, namespace, options, mutators, listener)
+        ended = await roll(clusters, plan, options, rolling or RollingOptions(), listener)
+        links = (clusters.source.link, clusters.target.link)
+        return RollingReport(
+            source=clusters.source.context,
+            target=clusters.target.context,
+            namespace=namespace,
+            units=(*finished, *ended),
+            seconds=time.monotonic() - started,
+            calls=dict(sorted((links[0].calls + links[1].calls).items())),
+            retries=sum(link.retries for link in links),
+        )
+
+
+def _require_rollable(options: MoveOptions) -> None:
+    if options.include_referenced:
+        raise UsageError(
+            "Objects that are only named cannot be included in a rolling move: no unit owns them",
+            "Create them on the target first, or leave out --rolling",
+        )
+    if options.hosts or options.all_hosts:
+        raise UsageError(
+            "Spare hosts belong to no unit of a rolling move",
+            "Roll the whole namespace, which takes them along at the end, or leave out --rolling",
+        )
+
+
+async def _finish_interrupted(
+    clusters: Clusters, namespace: str, mutators: Sequence[Mutator], listener: Listener
+) -> list[UnitReport]:
+    """Finishes the units that an earlier run has left on their way; those it was undoing are undone."""
+    finished = []
+    for record in await _interrupted_units(clusters, namespace):
+        known = all_mutators(record.namespace, record.options, mutators)
+        listener(Noted(f"The move of {described(record.scope)} was interrupted ({record.phase}); it is finished first"))
+        if record.is_rolling_back:
+            await undo(clusters, record, known, listener)
+        else:
+            outcome = await go_on(clusters, record, known, listener)
+            finished.append(
+                UnitReport(
+                    namespace=namespace_of(record.scope),
+                    clusters=clusters_of(record.scope),
+                    fate=UnitFate.MOVED,
+                    objects=outcome.created,
+                    seconds=sum(outcome.seconds.values()),
+                )
+            )
+    return finished
+
+
+async def _interrupted_units(clusters: Clusters, namespace: str) -> list[Record]:
+    scopes = {
+        found.scope for cluster in (clusters.source, clusters.target) for found in await under_way(cluster, [namespace])
+    }
+    records = [(await find(clusters.source, clusters.target, scope)).newest for scope in sorted(scopes)]
+    return [record for record in records if record is not None and record.options.rolling]
+
+
+async def _accepted_plan(
+    clusters: Clusters, namespace: str, options: MoveOptions, mutators: Sequence[Mutator], listener: Listener
+) -> Plan:
+    """Returns the plan of the whole, which the preflight has accepted."""
+    clock = Clock(listener)
+    with clock.phase(Phase.PREFLIGHT):
+        await require_none_under_way(clusters, scope_of(namespace, options.clusters))
+        known = all_mutators(namespace, options, mutators)
+        plan = await steady_plan(clusters.source, namespace, options, known, listener)
+        brought = await _brought(clusters, plan)
+        plan = make_plan(plan.inventory, replace(plan.rules, brought=brought))
+        found = await check_move(clusters.source, clusters.target, plan, options)
+        for warning in found.warnings:
+            listener(Noted(str(warning)))
+        if found.problems:
+            raise RefusedError(found.problems)
+    _require_units(found.plan)
+    return found.plan
+
+
+async def _brought(clusters: Clusters, plan: Plan) -> frozenset[ObjectKey]:
+    """Returns what the target has already of that which may be in two places: units that have moved have brought it."""
+    there = (await read_target(clusters.target, plan)).colliding
+    shareable = [obj for obj in plan.selection.selected if rules.is_shareable(obj.type.group_kind)]
+    return frozenset(obj.key for obj in shareable if plan.image(obj).key in there)
+
+
+def _require_units(plan: Plan) -> None:
+    """Raises UsageError if a chosen Cluster cannot be parted from something that is no Cluster."""
+    rolling = frozenset[ObjectKey]().union(*(unit.clusters for unit in units(plan.selection)))
+    fixed = sorted((plan.rules.clusters or frozenset()) - rolling)
+    if fixed:
+        raise UsageError(
+            f"{fixed[0]} is no unit of its own: it is tied to objects of others that are in one place only",
+            "Move it with the whole namespace, or without --rolling",
+        )

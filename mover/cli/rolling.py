@@ -1,0 +1,77 @@
+"""`capi-mover move --rolling`: units one after the other, a line for each, a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from mover.cli.terminal import fail, new_view, print_all, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mover.api import ClusterRef
+    from mover.models import MoveOptions, RollingOptions
+
+
+def roll(
+    console: Console,
+    places: tuple[ClusterRef, ClusterRef | None],
+    each: Sequence[MoveOptions],
+    rolling: RollingOptions,
+    verbosity: int,
+) -> None:
+    """Moves namespaces unit by unit; leaves with an exit code if a unit did not move.
+
+    Args:
+        console: Where to print.
+        places: The source and the target; without a target the units are only shown.
+        each: What to move, for each namespace.
+        rolling: How many at once, and in which order.
+        verbosity: How much to tell.
+    """
+    from mover import api
+    from mover.report import rolling_summary
+
+    source, target = places
+    if target is None:
+        _show_units(console, source, each, rolling)
+        return
+    failed = False
+    for options in each:
+        with new_view(console, verbosity) as view:
+            report = run(api.roll_async(source, target, options, rolling, view))
+        print_all(console, rolling_summary(report))
+        failed = failed or bool(report.failed)
+        if failed and rolling.fail_fast:
+            break
+    if failed:
+        raise typer.Exit(_NOT_ALL_MOVED)
+
+
+def _show_units(console: Console, source: ClusterRef, each: Sequence[MoveOptions], rolling: RollingOptions) -> None:
+    """Prints the units of a rolling move in their order."""
+    from graph.unit import units
+    from mover import api
+    from mover.report import unit_lines
+    from mover.rolling import in_order
+
+    for options in each:
+        plan = run(api.plan_async(source, options))
+        found = in_order(units(plan.selection), plan, rolling.order)
+        print_all(console, unit_lines(found, plan))
+
+
+def require_rollable(*, plan: bool, directory: bool, clusters: bool, namespaces: int) -> None:
+    """Leaves with an error if what is asked for beside --rolling does not go with it."""
+    if plan:
+        fail("Please specify only one of --rolling and --plan: a saved plan is of one move", exit_code=2)
+    if directory:
+        fail("A directory is written and read in one move: leave out --rolling", exit_code=2)
+    if clusters and namespaces > 1:
+        fail("Single Clusters are of one namespace. Move them with one --namespace at a time", exit_code=2)
+
+
+_NOT_ALL_MOVED = 4
