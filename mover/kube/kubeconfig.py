@@ -6,11 +6,14 @@ TLS session and the proxy settings.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import yaml
@@ -22,6 +25,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from mover.errors import UsageError
 from mover.kube.cluster import Cluster
 from mover.kube.transport import Session, Transport
+
+log = logging.getLogger("capi-mover.kube")
 
 IN_CLUSTER_CONTEXT = "in-cluster"
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -191,18 +196,38 @@ class _Rest(RESTClientObject):
     """The client's TLS and proxy set-up, used for raw requests."""
 
     def session(self) -> aiohttp.ClientSession:
-        """Returns a pooled session with the client's TLS settings."""
+        """Returns a pooled session with the client's TLS settings, which asks the environment nothing.
+
+        aiohttp would look for a proxy and a netrc file anew for each request, in threads. Nor does it keep cookies.
+        """
+        self.configuration.client_session_kwargs = {"trust_env": False, "cookie_jar": aiohttp.DummyCookieJar()}
         pool: aiohttp.ClientSession = self._create_pool_manager()
         return pool
 
     def request_options(self) -> Mapping[str, Any]:
-        """Returns what each request needs beside its own arguments."""
+        """Returns what each request needs beside its own arguments.
+
+        A proxy that the kubeconfig names goes before those of the environment.
+        """
         options = {
-            "proxy": self.proxy,
+            "proxy": self.proxy or _proxy_from_environment(self.configuration.host),
             "proxy_headers": self.proxy_headers,
             "server_hostname": self.configuration.tls_server_name,
         }
         return {key: value for key, value in options.items() if value}
+
+
+def _proxy_from_environment(server: str) -> str:
+    """Returns the proxy that `HTTPS_PROXY` and its like name for a server, "" without one or if `NO_PROXY` has it."""
+    url = urlsplit(server)
+    # An entry with a port needs one to be compared with, an IPv6 address none.
+    if proxy_bypass(url.hostname or "") or proxy_bypass(url.netloc):
+        return ""
+    proxy = getproxies().get(url.scheme, "")
+    if urlsplit(proxy).scheme == "https":
+        log.warning("The proxy for %s is left out: proxies that are reached by HTTPS are not supported", server)
+        return ""
+    return proxy
 
 
 async def _session_of(configuration: Configuration) -> Session:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import yaml
 
-from mover.errors import UsageError
+from mover.errors import ApiError, UsageError
 from mover.kube import Cluster, connect
 from tests.unit.mover_builders import typed
 from tests.unit.scripted_server import Script, answer, failure, serve
@@ -316,3 +317,98 @@ async def test_in_a_pod_a_kubeconfig_that_is_given_still_wins(tmp_path: Path, mo
 async def test_nothing_is_opened_before_the_first_request(tmp_path: Path) -> None:
     cluster: Cluster = await connect("source", write(tmp_path / "config", config()), None)
     assert cluster.server == ""
+
+
+class Proxy:
+    """A proxy that lets nothing through and keeps what it was asked.
+
+    Attributes:
+        address: "127.0.0.1:PORT".
+        asked: The lines of each request.
+    """
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.asked: list[list[str]] = []
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._refuse, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(head.decode().strip().split("\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+
+@pytest.fixture
+def no_other_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the proxies of whoever runs the tests out of them."""
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+async def asked_of(proxy: Proxy, path: Path) -> list[str]:
+    """Returns what the proxy is asked for by a first request, none if it is not asked."""
+    async with await connect("source", path, None) as cluster:
+        with pytest.raises(ApiError):
+            await cluster.version()
+    return proxy.asked[0] if proxy.asked else []
+
+
+@pytest.mark.usefixtures("no_other_proxy")
+async def test_the_environments_proxy_is_used_with_its_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Proxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@{proxy.address}")
+        asked = await asked_of(proxy, write(tmp_path / "config", config(server="https://capi.invalid:6443")))
+    assert asked[0] == "CONNECT capi.invalid:6443 HTTP/1.1"
+    assert f"Proxy-Authorization: Basic {base64.b64encode(b'me:secret').decode()}" in asked
+
+
+@pytest.mark.usefixtures("no_other_proxy")
+@pytest.mark.parametrize("but", ["127.0.0.1", "*", "example.com,127.0.0.1:1"])
+async def test_a_server_that_no_proxy_names_is_reached_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, but: str
+) -> None:
+    async with Proxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        monkeypatch.setenv("NO_PROXY", but)
+        assert await asked_of(proxy, write(tmp_path / "config", config(server="https://127.0.0.1:1"))) == []
+
+
+@pytest.mark.usefixtures("no_other_proxy")
+async def test_the_kubeconfigs_proxy_goes_before_the_environments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Proxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+        monkeypatch.setenv("NO_PROXY", "*")
+        server = {"server": "https://capi.invalid:6443", "proxy-url": f"http://{proxy.address}"}
+        content = config(clusters=[{"name": "one", "cluster": server}])
+        assert (await asked_of(proxy, write(tmp_path / "config", content)))[0].startswith("CONNECT capi.invalid:6443")
+
+
+@pytest.mark.usefixtures("no_other_proxy")
+async def test_a_proxy_that_is_reached_by_https_is_left_out_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Proxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"https://{proxy.address}")
+        assert await asked_of(proxy, write(tmp_path / "config", config(server="https://127.0.0.1:1"))) == []
+    assert "not supported" in caplog.text
+
+
+async def test_a_netrc_file_has_no_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETRC", str(write(tmp_path / "netrc", "default login me password secret\n")))
+    script = Script(answer(200, {}))
+    async with serve(script) as url:
+        await first_request(write(tmp_path / "config", config(server=url)))
+    assert script.requests[0].headers["Authorization"] == "Bearer token-one"
