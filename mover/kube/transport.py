@@ -14,18 +14,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
 import orjson
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    stop_any,
-)
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
 from mover import errors
@@ -126,15 +120,33 @@ class Transport:
         Raises:
             ApiError: The class says what the server answered; TransientErrors were tried again first.
         """
+        began = time.monotonic()
+        try:
+            return await self._send_authenticated(request)
+        except errors.TransientError as error:
+            return await self._send_again(request, error, began)
+
+    async def _send_again(self, request: Request, first: errors.TransientError, began: float) -> bytes:
+        """Returns the answer to a request whose first try, begun at `began`, has failed.
+
+        Nearly all requests are answered at once, and tenacity costs as much as a request: it begins here, and is told
+        of the first try as if it had made it.
+        """
+        failed = [first]
+
+        async def attempt() -> bytes:
+            if failed:
+                raise failed.pop()
+            return await self._send_authenticated(request)
+
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(errors.TransientError),
             wait=self._wait,
-            stop=self._is_enough if request.soon_told else self._is_all,
+            stop=partial(self._is_enough, request, began),
             before_sleep=self._note_retry,
             reraise=True,
         )
-        answer: bytes = await retrying(self._send_authenticated, request)
-        return answer
+        return await retrying(attempt)
 
     async def stream(self, request: Request, idle_s: float) -> AsyncIterator[bytes]:
         """Yields the lines of a watch until the server ends it or nothing came for `idle_s` seconds.
@@ -213,7 +225,7 @@ class Transport:
             raise self._noted(_error_of(call, answer.status, answer.headers, body))
         self.flow.answered(time.monotonic() - started)
         self._dated = (answer.headers.get("Date", ""), time.time())
-        self._pass_on_warnings(answer.headers)
+        self._pass_on_warnings(answer)
         return body
 
     def _open(
@@ -234,10 +246,10 @@ class Transport:
             **session.options,
         )
 
-    def _pass_on_warnings(self, headers: Mapping[str, str]) -> None:
+    def _pass_on_warnings(self, answer: aiohttp.ClientResponse) -> None:
         """Logs the server's warnings (header Warning, code 299), each once."""
-        for name, value in headers.items():
-            match = _WARNING.match(value) if name == "Warning" else None
+        for value in answer.headers.getall("Warning", ()):
+            match = _WARNING.match(value)
             text = match["text"].replace('\\"', '"') if match else ""
             if text and text not in self._warned:
                 self._warned.add(text)
@@ -249,6 +261,8 @@ class Transport:
         return error
 
     async def _current_session(self) -> Session:
+        if self._session is not None:
+            return self._session
         async with self._session_lock:
             if self._session is None:
                 self._session = await self._open_session()
@@ -266,15 +280,15 @@ class Transport:
                 self._session = await self._open_session()
             return self._session
 
-    @property
-    def _is_all(self) -> stop_any:
-        return stop_after_attempt(self._policy.attempts) | stop_after_delay(self._policy.total_s)
+    def _is_enough(self, request: Request, began: float, state: RetryCallState) -> bool:
+        """Returns whether a request was tried often and long enough.
 
-    def _is_enough(self, state: RetryCallState) -> bool:
-        """Returns whether a request that is soon told was tried often enough; one that is only busy will answer."""
+        One that is soon told is tried less often, unless the server is only busy: then it will answer.
+        """
         error = state.outcome.exception() if state.outcome else None
-        is_silent = not isinstance(error, errors.ThrottledError)
-        return (is_silent and state.attempt_number >= self._policy.soon_attempts) or self._is_all(state)
+        is_short = request.soon_told and not isinstance(error, errors.ThrottledError)
+        attempts = self._policy.soon_attempts if is_short else self._policy.attempts
+        return state.attempt_number >= attempts or time.monotonic() - began >= self._policy.total_s
 
     def _wait(self, state: RetryCallState) -> float:
         jittered = wait_random_exponential(self._policy.first_wait_s, self._policy.longest_wait_s)(state)

@@ -102,6 +102,21 @@ async def test_tries_end_when_the_policys_time_is_over() -> None:
     assert len(script.requests) < 50
 
 
+async def test_the_first_try_counts_for_the_policys_time() -> None:
+    release = asyncio.Event()
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        await release.wait()
+        return web.Response()
+
+    script = Script(silent, OK)
+    async with script.transport(RetryPolicy(total_s=0.05, request_timeout_s=0.1)) as link:
+        with pytest.raises(errors.ConnectionFailedError):
+            await link.send(GET)
+        release.set()
+    assert len(script.requests) == 1
+
+
 async def test_a_server_that_cannot_be_reached_is_a_failed_connection() -> None:
     async with serve(OK) as url:
         pass
