@@ -7,6 +7,7 @@ parts are written before the head that names them, and removed after it has chan
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,15 +54,15 @@ class Journal:
     def __init__(self, record: Record, clusters: Sequence[Cluster]) -> None:
         """Starts with what is known; `clusters` in the order they are written in: the source, the target."""
         self.record = record
-        self._clusters = tuple(clusters)
+        self._sides = tuple(_Side(cluster, record.scope) for cluster in clusters)
 
     async def write(self, record: Record) -> None:
         """Writes the record to the source, whose word counts, and then to the target."""
         encoded = encode(record)
-        await write_record(self._clusters[0], record.scope, encoded)
+        await self._sides[0].write(encoded)
         self.record = record
-        for cluster in self._clusters[1:]:
-            await write_record(cluster, record.scope, encoded)
+        for side in self._sides[1:]:
+            await side.write(encoded)
 
     async def advance(self, phase: Phase, **known: object) -> None:
         """Writes that the move is in `phase` now, with what is known by now (fields of the record)."""
@@ -76,13 +77,49 @@ class Journal:
     async def begin_rollback(self) -> None:
         """Writes to the source that the move is undone; from then on nothing of it can be carried out."""
         record = self.record.model_copy(update={"phase": Phase.ROLLING_BACK})
-        await write_record(self._clusters[0], record.scope, encode(record))
+        await self._sides[0].write(encode(record))
         self.record = record
 
     async def remove(self) -> None:
         """Removes the record from every cluster: the source's first, the target's says last that all is done."""
-        for cluster in self._clusters:
-            await remove_record(cluster, self.record.scope)
+        for side in self._sides:
+            await side.remove()
+
+
+class _Side:
+    """The record on one cluster, and what is known of it there from this program's own last write.
+
+    As long as nothing is known, which is also so when a write did not come to its end, the server is asked what there
+    is: an earlier program may have left parts.
+    """
+
+    def __init__(self, cluster: Cluster, scope: str) -> None:
+        self._cluster = cluster
+        self._scope = scope
+        self._parts: frozenset[str] | None = None
+
+    async def write(self, encoded: Encoded) -> None:
+        """Writes the record: the further parts first, then the head, then old parts are removed.
+
+        A part is named after the content of all, so one of the last write that is named again is as it was.
+        """
+        before, self._parts = self._parts, None
+        wanted = {chunk["metadata"]["name"]: chunk for chunk in encoded.chunks}
+        for name, chunk in wanted.items():
+            if before is None or name not in before:
+                await _put(self._cluster, chunk)
+        await _put(self._cluster, encoded.head, is_there=before is not None)
+        old = await _parts_of(self._cluster, self._scope) if before is None else before
+        for name in sorted(old - wanted.keys()):
+            await _remove(self._cluster, name)
+        self._parts = frozenset(wanted)
+
+    async def remove(self) -> None:
+        """Removes the record: the head first, so that no half of it is ever read."""
+        self._parts = None
+        await _remove(self._cluster, name_of(self._scope))
+        for name in sorted(await _parts_of(self._cluster, self._scope)):
+            await _remove(self._cluster, name)
 
 
 async def find(source: Cluster, target: Cluster, scope: str) -> Found:
@@ -145,32 +182,33 @@ async def _read_chunks(cluster: Cluster, scope: str, data: Mapping[str, str]) ->
 
 
 async def write_record(cluster: Cluster, scope: str, encoded: Encoded) -> None:
-    """Writes a record to one cluster: the further parts first, then the head, then old parts are removed."""
-    for chunk in encoded.chunks:
-        await _put(cluster, chunk)
-    await _put(cluster, encoded.head)
-    await _remove_parts(cluster, scope, keep={chunk["metadata"]["name"] for chunk in encoded.chunks})
+    """Writes a record to one cluster of which nothing is known; see `Journal`, which keeps one."""
+    await _Side(cluster, scope).write(encoded)
 
 
 async def remove_record(cluster: Cluster, scope: str) -> None:
-    """Removes a record from one cluster: the head first, so that no half of it is ever read."""
-    await _remove(cluster, name_of(scope))
-    await _remove_parts(cluster, scope, keep=set())
+    """Removes a record from one cluster."""
+    await _Side(cluster, scope).remove()
 
 
-async def _remove_parts(cluster: Cluster, scope: str, keep: set[str]) -> None:
-    parts = await cluster.list_names(_COLLECTION, {"labelSelector": f"{codec.LABEL}=part"})
-    for part in parts:
-        metadata = part["metadata"]
-        if metadata["annotations"][codec.SCOPE_ANNOTATION] == scope and metadata["name"] not in keep:
-            await _remove(cluster, metadata["name"])
+async def _parts_of(cluster: Cluster, scope: str) -> frozenset[str]:
+    """Returns the names of the further parts that are there, of whatever record of the scope."""
+    found = [
+        part["metadata"] for part in await cluster.list_names(_COLLECTION, {"labelSelector": f"{codec.LABEL}=part"})
+    ]
+    return frozenset(part["name"] for part in found if part["annotations"][codec.SCOPE_ANNOTATION] == scope)
 
 
-async def _put(cluster: Cluster, body: Mapping[str, Any]) -> None:
+async def _put(cluster: Cluster, body: Mapping[str, Any], *, is_there: bool = False) -> None:
+    """Creates or overwrites a ConfigMap; patches one that `is_there` as far as is known."""
+    key = ObjectKey("", "ConfigMap", NAMESPACE, body["metadata"]["name"])
+    if is_there:
+        with suppress(NotFoundError):
+            await cluster.merge_patch(CONFIG_MAPS, key, body, manager=MANAGER)
+            return
     try:
         await cluster.create(CONFIG_MAPS, body, manager=MANAGER)
     except AlreadyExistsError:
-        key = ObjectKey("", "ConfigMap", NAMESPACE, body["metadata"]["name"])
         await cluster.merge_patch(CONFIG_MAPS, key, body, manager=MANAGER)
 
 

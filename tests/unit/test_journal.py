@@ -146,6 +146,67 @@ async def test_the_source_is_written_first_since_its_word_counts() -> None:
     assert both.journal.record == record(phase=Phase.DELETING, copying=True, moving=("u",))
 
 
+async def test_what_a_program_has_written_once_it_patches_and_asks_for_nothing() -> None:
+    both = Both(record())
+    await both.journal.write(both.journal.record)
+    for server in both.servers:
+        server.log.clear()
+    await both.journal.advance(Phase.PAUSING)
+    for server in both.servers:
+        assert server.log == [f"PATCH {COLLECTION}/capi-mover.ns"]
+
+
+async def test_a_part_that_stays_is_not_sent_again_and_old_ones_are_removed_without_a_list() -> None:
+    both = Both(large(seed=1))
+    await both.journal.write(both.journal.record)
+    server = both.servers[0]
+    server.log.clear()
+    await both.journal.advance(Phase.CREATING)
+    assert server.log == [f"PATCH {COLLECTION}/capi-mover.ns"]
+    old = [name for name in names(server) if name != "capi-mover.ns"]
+    await both.journal.write(large(seed=2))
+    new = encode(large(seed=2))
+    assert names(server) == sorted(body["metadata"]["name"] for body in (new.head, *new.chunks))
+    assert f"GET {COLLECTION}" not in server.log
+    assert [entry for entry in server.log if entry.startswith("DELETE")] == [
+        f"DELETE {COLLECTION}/{name}" for name in old
+    ]
+    await both.journal.write(record())
+    assert names(server) == ["capi-mover.ns"]
+    assert (await both.read()).source == record()
+
+
+async def test_the_parts_that_an_earlier_program_has_left_are_removed_by_the_first_write() -> None:
+    both = Both(record())
+    for cluster in (both.source, both.target):
+        await write_record(cluster, "ns", encode(large()))
+    await both.journal.write(both.journal.record)
+    assert [names(server) for server in both.servers] == [["capi-mover.ns"]] * 2
+
+
+async def test_after_a_write_that_failed_on_its_way_nothing_is_taken_for_known() -> None:
+    """It may have been carried out in part: what it left is found and removed by the next one."""
+    both = Both(large(seed=1))
+    await both.journal.write(both.journal.record)
+    server, note = both.servers[0], both.servers[0].before
+    server.before = lambda sent: failure(403, "Forbidden") if sent.method == "PATCH" else None
+    with pytest.raises(ForbiddenError):
+        await both.journal.write(large(seed=2))
+    assert await both.read() == Found(large(seed=1), large(seed=1))
+    server.before = note
+    await both.journal.write(record())
+    assert names(server) == ["capi-mover.ns"]
+    assert (await both.read()).source == record()
+
+
+async def test_a_record_that_somebody_has_deleted_meanwhile_is_written_anew() -> None:
+    both = Both(record())
+    await both.journal.write(both.journal.record)
+    both.servers[0].bodies.clear()
+    await both.journal.advance(Phase.PAUSING)
+    assert (await both.read()).source == both.journal.record
+
+
 async def test_a_rollback_begins_on_the_source_alone() -> None:
     both = Both(record())
     await both.journal.write(both.journal.record)

@@ -274,7 +274,7 @@ async def test_whoever_has_lost_the_lease_changes_nothing_more(monkeypatch: pyte
 
 # --- Killed at each write ---------------------------------------------------------------------------------------------
 
-WRITES = 64
+WRITES = 52
 """How many writes the small move makes."""
 
 
