@@ -278,8 +278,8 @@ class Forward:
         with self._clock.phase(Phase.DELETING, len(self.plan.deletion.sequence)):
             remover = Remover(self._source, await deletion_webhooks(self._source), CopyAgain(copier))
             late = Latecomers(self._source, self.plan, self._listener)
-            await self._take_along(copier, await late.arrived())
-            async with late.watched():
+            async with late.watched() as arrived:
+                await self._take_along(copier, arrived)
                 await self._remove(copier, remover, self.plan.deletion)
                 while arrived := await late.arrived():
                     await self._take_along(copier, arrived)

@@ -7,22 +7,24 @@ long as originals are deleted, and what appears is read at once, to be copied ev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 
 from tenacity import AsyncRetrying, retry_if_exception_type, retry_if_result
 from tenacity.wait import wait_random_exponential
 
 from graph.resource import Object, ResourceType
 from mover.concurrency import all_of
-from mover.errors import ExpiredError, NotFoundError, TransientError
+from mover.errors import ApiError, ExpiredError, NotFoundError, TransientError
 from mover.events import Listener, Noted
-from mover.kube import Cluster
+from mover.kube import Cluster, WatchEvent
 from mover.plan import Plan
 
 _WATCH_S = 300.0
 _FIRST_REOPENING_S = 0.1
 _LONGEST_REOPENING_S = 5.0
+_BEGINNING_S = 5.0
+"""How long a watch may take to tell what is there: a server does so at once, or when its cache has caught up."""
 
 
 class Latecomers:
@@ -40,26 +42,34 @@ class Latecomers:
         self._spaces = [space for space in self._spaces if space.resource.namespaced]
 
     @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Watches the source until the end of the block; what is found is given by `arrived`.
+    async def watched(self) -> AsyncIterator[tuple[Object, ...]]:
+        """Watches the source until the end of the block, and gives what has appeared by its beginning.
+
+        What is found from then on is given by `arrived`.
 
         Raises:
-            ApiError: The source could not be watched, and not because it did not answer.
+            ApiError: The source could not be read, or not be watched, and then not because it did not answer.
         """
         tasks = [asyncio.ensure_future(space.follow()) for space in self._spaces]
         try:
-            yield
+            await all_of(space.is_known.wait() for space in self._spaces)
+            _raise_first(task.exception() for task in tasks if task.done())
+            yield self._taken()
         finally:
             for task in tasks:
                 task.cancel()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
-        for error in ended:
-            if isinstance(error, Exception):
-                raise error
+        _raise_first(ended)
 
     async def arrived(self) -> tuple[Object, ...]:
-        """Returns what has appeared since this was asked last, owners before their dependents; reads the source."""
+        """Returns what has appeared since this was asked last; reads the source.
+
+        The watches alone would not do: nobody says how far behind the server one of them is.
+        """
         await all_of(space.look() for space in self._spaces)
+        return self._taken()
+
+    def _taken(self) -> tuple[Object, ...]:
         found, self._found = self._found, []
         return tuple(found)
 
@@ -72,6 +82,9 @@ class Latecomers:
             whole = await self._source.get(seen.type, seen.key.namespace, seen.key.name)
         except NotFoundError:
             whole = None
+        except (ApiError, asyncio.CancelledError):
+            self._known.discard(seen.uid)
+            raise
         if whole is None or whole.uid != seen.uid:
             what = f"{seen.key} appeared on the {self._source.name} cluster after the commit, and was gone at once"
             self._listener(Noted(f"{what}: it has no copy"))
@@ -84,10 +97,16 @@ class Latecomers:
 
 
 class _Space:
-    """The objects of one type."""
+    """The objects of one type.
+
+    Attributes:
+        resource: The type.
+        is_known: Set once all that was there has been met, or could not be read.
+    """
 
     def __init__(self, late: Latecomers, source: Cluster, resource: ResourceType, namespace: str) -> None:
         self.resource = resource
+        self.is_known = asyncio.Event()
         self._late = late
         self._source = source
         self._namespace = namespace
@@ -96,32 +115,59 @@ class _Space:
     async def look(self) -> None:
         """Meets all objects that are there."""
         page = await self._source.list_metadata(self.resource, self._namespace)
+        for obj in page.objects:
+            await self._late.meet(obj)
         self._version = page.resource_version
-        await self._meet_all(page.objects)
 
     async def follow(self) -> None:
-        """Meets what appears from the version on that was looked at, without end; a watch that ends goes on there."""
+        """Meets all objects that are there, then what appears, without end; a watch that ends goes on where it was."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(TransientError) | retry_if_result(_always),
             wait=wait_random_exponential(_FIRST_REOPENING_S, _LONGEST_REOPENING_S),
         )
-        await retrying(self._follow_once)
-
-    async def _follow_once(self) -> None:
         try:
-            async for event in self._source.watch(
-                self.resource, self._namespace, self._version, _WATCH_S, metadata_only=True
-            ):
+            await self._begin()
+            if not self.is_known.is_set():
+                await self.look()
+                self.is_known.set()
+            await retrying(self._go_on)
+        finally:
+            self.is_known.set()
+
+    async def _begin(self) -> None:
+        """Follows a watch that tells first what is there; a server that does not tell it soon is asked for a list."""
+        with suppress(ApiError, TimeoutError):
+            async with asyncio.timeout(_BEGINNING_S) as limit:
+                async for event in self._watch():
+                    await self._meet(event)
+                    if event.ends_beginning:
+                        limit.reschedule(None)
+                        self.is_known.set()
+                    if self.is_known.is_set():
+                        self._version = event.object.resource_version
+
+    async def _go_on(self) -> None:
+        try:
+            async for event in self._watch():
+                await self._meet(event)
                 self._version = event.object.resource_version
-                if event.kind == "ADDED":
-                    await self._late.meet(event.object)
         except ExpiredError:
             await self.look()
 
-    async def _meet_all(self, objects: Sequence[Object]) -> None:
-        for obj in objects:
-            await self._late.meet(obj)
+    def _watch(self) -> AsyncIterator[WatchEvent]:
+        return self._source.watch(self.resource, self._namespace, self._version, _WATCH_S, metadata_only=True)
+
+    async def _meet(self, event: WatchEvent) -> None:
+        # A controller may make an object first and its owner reference after that.
+        if event.kind in ("ADDED", "MODIFIED"):
+            await self._late.meet(event.object)
 
 
 def _always(_: None) -> bool:
     return True
+
+
+def _raise_first(ended: Iterable[object]) -> None:
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error

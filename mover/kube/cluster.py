@@ -36,6 +36,11 @@ class WatchEvent:
     kind: str
     object: Object
 
+    @property
+    def ends_beginning(self) -> bool:
+        """Returns whether all that was there when the watch began has been told by now."""
+        return self.kind == "BOOKMARK" and self.object.annotations.get("k8s.io/initial-events-end") == "true"
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -133,20 +138,24 @@ class Cluster:
         Args:
             resource: The type.
             namespace: Where; "" watches all namespaces.
-            resource_version: From where on: that of a list, or of an object.
+            resource_version: From where on: that of a list, or of an object; "" to be told first of all that is there
+                (KEP 3157, Kubernetes 1.34, and 1.32 by default).
             timeout_s: How long, in seconds.
             metadata_only: Whether the objects come without spec and status.
 
         Raises:
             ExpiredError: The resourceVersion is too old; list again.
             ConnectionFailedError: The watch broke off; list again.
+            InvalidError: The server cannot tell what is there; list it.
         """
         seconds = max(1, int(timeout_s))
+        beginning = {} if resource_version else {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         params = {
             "watch": "1",
             "resourceVersion": resource_version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(seconds),
+            **beginning,
         }
         accept = transport.METADATA_ONLY if metadata_only else transport.JSON
         request = Request("GET", collection_path(resource, namespace), params, accept=accept)

@@ -13,7 +13,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from graph.resource import Object, parse_object
-from mover.errors import Call, ConnectionFailedError
+from mover.errors import Call, ConnectionFailedError, InvalidError
 from mover.kube import Cluster
 from mover.kube import transport as kube_transport
 from mover.kube.cluster import object_path
@@ -113,8 +113,10 @@ class DirectLink(Transport):
         return response.body
 
     async def stream(self, request: Request, idle_s: float) -> AsyncIterator[bytes]:
-        """Yields nothing for ever: a watch in which nothing happens."""
-        del request, idle_s
+        """Yields nothing for ever: a watch in which nothing happens, of a server that cannot tell what is there."""
+        del idle_s
+        if "sendInitialEvents" in request.params:
+            raise InvalidError(Call(self._fake.name, "WATCH", request.path), 422, "Invalid", "forbidden")
         await asyncio.Event().wait()
         yield b""
 
@@ -194,7 +196,7 @@ class FakeApiServer:
     def _get(self, request: web.Request, _body: Any) -> Reply:
         path = request.path
         if "watch" in request.query:
-            return lines()
+            return lines(*self._beginning(path) if "sendInitialEvents" in request.query else ())
         if path in ("/version", "/metrics"):
             return answer(200, {"gitVersion": self.kubernetes} if path == "/version" else self.metrics.encode())
         metadata_only = "PartialObjectMetadata" in request.headers["Accept"]
@@ -211,6 +213,15 @@ class FakeApiServer:
         items = [{"metadata": item["metadata"]} if metadata_only else item for item in found[start : start + limit]]
         token = str(start + limit) if start + limit < len(found) else ""
         return answer(200, {"metadata": {"resourceVersion": str(self._version), "continue": token}, "items": items})
+
+    def _beginning(self, path: str) -> list[dict[str, Any]]:
+        """Returns the events by which a watch tells what is there."""
+        inside = [held for key, held in sorted(self.bodies.items()) if _in_collection(key, path)]
+        end = {"resourceVersion": str(self._version), "annotations": {"k8s.io/initial-events-end": "true"}}
+        return [
+            *({"type": "ADDED", "object": {"metadata": held["metadata"]}} for held in inside),
+            {"type": "BOOKMARK", "object": {"metadata": end}},
+        ]
 
     def _post(self, request: web.Request, body: Any) -> Reply:
         path = request.path

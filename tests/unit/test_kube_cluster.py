@@ -134,6 +134,22 @@ async def test_a_watch_yields_changes_and_bookmarks_from_a_version_on() -> None:
     }
 
 
+async def test_a_watch_without_a_version_tells_first_what_is_there_and_when_that_is_all() -> None:
+    end = {"resourceVersion": "40", "annotations": {"k8s.io/initial-events-end": "true"}}
+    added = {"type": "ADDED", "object": make(WIDGETS, "a").body()}
+    bookmark = {"type": "BOOKMARK", "object": {"kind": "Widget", "metadata": {"resourceVersion": "41"}}}
+    script = Script(lines(added, {"type": "BOOKMARK", "object": {"metadata": end}}, bookmark))
+    async with script.cluster() as cluster:
+        seen = [event async for event in cluster.watch(WIDGETS, "ns", "", 5)]
+    assert [event.ends_beginning for event in seen] == [False, True, False]
+    query = script.requests[0].query
+    assert (query["sendInitialEvents"], query["resourceVersionMatch"], query["allowWatchBookmarks"]) == (
+        "true",
+        "NotOlderThan",
+        "true",
+    )
+
+
 @pytest.mark.parametrize(("code", "kind"), [(410, errors.ExpiredError), (500, errors.ServerError)])
 async def test_an_error_in_a_watch_is_raised(code: int, kind: type[errors.ApiError]) -> None:
     event = {"type": "ERROR", "object": {"kind": "Status", "code": code, "reason": "R", "message": "too old"}}
