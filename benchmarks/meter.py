@@ -1,41 +1,23 @@
-"""What a program costs: its own time and memory, and what it makes the API servers do."""
+"""What a program costs: time from its start to its end, processor time and memory."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import time
-from collections import Counter
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from resource import struct_rusage
 
+import orjson
+
+from benchmarks import launcher
 from tests.testbed.client import AdminClient
+from tests.testbed.processes import Child
 
-_REQUESTS = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>[0-9.e+]+)$", re.MULTILINE)
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
+LONGEST_RUN_S = 4 * 3600.0
 _CPU = re.compile(r"^process_cpu_seconds_total (?P<seconds>[0-9.e+]+)$", re.MULTILINE)
-# The benchmark's own watches, and what every API server does for itself.
-_NOT_COUNTED_VERBS = frozenset({"WATCH", "CONNECT"})
-
-
-@dataclass(frozen=True, slots=True)
-class ServerUse:
-    """What API servers have done so far.
-
-    Attributes:
-        calls: Requests by verb (GET, LIST, POST, PUT, PATCH, DELETE), those of the controller manager included.
-        cpu_s: Processor time, in seconds.
-    """
-
-    calls: Mapping[str, int]
-    cpu_s: float
-
-    def since(self, before: ServerUse) -> ServerUse:
-        """Returns what was done since `before`."""
-        return ServerUse(dict(Counter(self.calls) - Counter(before.calls)), self.cpu_s - before.cpu_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,52 +28,45 @@ class Cost:
         wall_s: From its start to its end, in seconds.
         cpu_s: Its own processor time, in seconds.
         peak_mib: Its largest memory, in MiB.
-        servers: What the API servers did meanwhile.
-        output: What it printed, shown if it failed.
+        output: What it printed.
     """
 
     wall_s: float
     cpu_s: float
     peak_mib: float
-    servers: ServerUse
-    output: str = field(default="", repr=False)
+    output: str = field(repr=False)
 
 
-async def server_use(clients: Sequence[AdminClient]) -> ServerUse:
-    """Returns what some API servers have done since they were started, added up (their own metrics)."""
-    calls: Counter[str] = Counter()
-    cpu_s = 0.0
-    for text in await asyncio.gather(*(client.get("/metrics") for client in clients)):
-        for match in _REQUESTS.finditer(text):
-            labels = dict(_LABEL.findall(match["labels"]))
-            if labels["verb"] not in _NOT_COUNTED_VERBS and labels.get("resource"):
-                calls[labels["verb"]] += round(float(match["count"]))
-        found = _CPU.search(text)
-        cpu_s += float(found["seconds"]) if found else 0.0
-    return ServerUse(calls, cpu_s)
-
-
-async def run(command: Sequence[str], clients: Sequence[AdminClient], environment: Mapping[str, str]) -> Cost:
+async def run(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
     """Runs a program to its end and returns what it cost.
 
     Raises:
-        RuntimeError: It failed; the message has its output.
+        RuntimeError: It failed; the message has the end of its output.
     """
-    before = await server_use(clients)
-    wall_s, usage, status, output = await asyncio.to_thread(_run, command, environment)
-    if status:
-        raise RuntimeError(f"{Path(command[0]).name} ended with {status}:\n{output[-4000:]}")
-    after = await server_use(clients)
-    return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, after.since(before), output)
+    with tempfile.TemporaryDirectory(prefix="capi-mover-bench-") as folder:
+        report, log = Path(folder) / "report", Path(folder) / "output"
+        launch = (sys.executable, "-I", "-S", launcher.__file__, str(report), *command)
+        with Child(launch, log, environment) as child:
+            await asyncio.to_thread(child.wait, LONGEST_RUN_S)
+        output = log.read_text(errors="replace")
+        used = orjson.loads(report.read_bytes()) if report.exists() else {"status": "no report"}
+    if used["status"] != 0:
+        raise RuntimeError(f"{Path(command[0]).name} ended with {used['status']}:\n{output[-4000:]}")
+    return Cost(used["wall_s"], used["cpu_s"], used["peak_mib"], output)
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, struct_rusage, int, str]:
-    reading, writing = os.pipe()
-    started = time.perf_counter()
-    actions = [(os.POSIX_SPAWN_DUP2, writing, 1), (os.POSIX_SPAWN_DUP2, writing, 2), (os.POSIX_SPAWN_CLOSE, reading)]
-    pid = os.posix_spawn(command[0], list(command), dict(environment), file_actions=actions)
-    os.close(writing)
-    with os.fdopen(reading, errors="replace") as pipe:
-        output = pipe.read()
-    _, status, usage = os.wait4(pid, 0)
-    return time.perf_counter() - started, usage, os.waitstatus_to_exitcode(status), output
+async def servers_cpu_s(clients: Sequence[AdminClient]) -> float:
+    """Returns the processor time of some API servers since they were started, added up, in seconds."""
+    return sum(map(cpu_s, await asyncio.gather(*(client.get("/metrics") for client in clients))))
+
+
+def cpu_s(metrics: str) -> float:
+    """Returns the processor time that a server's metrics tell, in seconds.
+
+    Raises:
+        ValueError: They do not tell it.
+    """
+    found = _CPU.search(metrics)
+    if found is None:
+        raise ValueError("the metrics have no process_cpu_seconds_total")
+    return float(found["seconds"])

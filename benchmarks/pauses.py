@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from tests.testbed.client import AdminClient
-from tests.testbed.witness import events
+from tests.testbed.witness import events, is_paused
+
+Body = Mapping[str, Any]
 
 
 class PauseWatch:
@@ -23,9 +26,12 @@ class PauseWatch:
     @asynccontextmanager
     async def watching(self, source: AdminClient, target: AdminClient) -> AsyncIterator[PauseWatch]:
         """Watches both sides until the end of the `async with`."""
+        starts = [await self._version(client) for client in (source, target)]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._watch(source, self._on_source))]
-            tasks.append(group.create_task(self._watch(target, self._on_target)))
+            tasks = [
+                group.create_task(self._watch(source, starts[0], self.on_source)),
+                group.create_task(self._watch(target, starts[1], self.on_target)),
+            ]
             yield self
             for task in tasks:
                 task.cancel()
@@ -34,23 +40,32 @@ class PauseWatch:
         """Returns the pause of each Cluster by name, in seconds."""
         return {name: end - self._paused[name] for name, end in self._resumed.items() if name in self._paused}
 
-    async def _watch(self, client: AdminClient, note: Any) -> None:
-        version = (await client.list(self._path))["metadata"]["resourceVersion"]
-        async with aclosing(events(client, self._path, version)) as changes:
-            async for change in changes:
-                if change["type"] != "BOOKMARK":
-                    note(change["object"])
+    async def _version(self, client: AdminClient) -> str:
+        return str((await client.list(self._path))["metadata"]["resourceVersion"])
 
-    def _on_source(self, cluster: Mapping[str, Any]) -> None:
-        if cluster["spec"].get("paused"):
-            self._paused.setdefault(cluster["metadata"]["name"], time.monotonic())
+    async def _watch(self, client: AdminClient, version: str, note: Callable[[Body, float], None]) -> None:
+        while True:  # the server ends a watch now and then
+            async with aclosing(events(client, self._path, version)) as changes:
+                async for change in changes:
+                    version = change["object"]["metadata"]["resourceVersion"]
+                    if change["type"] != "BOOKMARK":
+                        note(change["object"], time.monotonic())
 
-    def _on_target(self, cluster: Mapping[str, Any]) -> None:
-        if not cluster["spec"].get("paused"):
-            self._resumed[cluster["metadata"]["name"]] = time.monotonic()
+    def on_source(self, cluster: Body, now_s: float) -> None:
+        """Takes note of a Cluster on the source: its first pause counts."""
+        if is_paused(cluster):
+            self._paused.setdefault(cluster["metadata"]["name"], now_s)
+
+    def on_target(self, cluster: Body, now_s: float) -> None:
+        """Takes note of a Cluster on the target: the end of its last pause counts."""
+        name = cluster["metadata"]["name"]
+        if is_paused(cluster):
+            self._resumed.pop(name, None)
+        else:
+            self._resumed.setdefault(name, now_s)
 
 
-def percentile(values: Mapping[str, float], share: float) -> float:
-    """Returns the smallest value that so many of the values do not exceed."""
-    ordered = sorted(values.values())
-    return ordered[max(0, min(len(ordered) - 1, round(share * len(ordered)) - 1))] if ordered else 0.0
+def percentile(values: Collection[float], share: float) -> float:
+    """Returns the smallest of the values that is not below that share of them, 0 if there is none."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0

@@ -341,10 +341,17 @@ class ControlPlane:
 
     # --- credentials --------------------------------------------------------------------------------
 
-    def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
-        """Returns a kubeconfig for another user, who has the rights that RBAC gives and no others."""
+    def kubeconfig_for(self, user: str, groups: Sequence[str] = (), url: str = "") -> Path:
+        """Returns a kubeconfig for another user, who has the rights that RBAC gives and no others.
+
+        Args:
+            user: Its name.
+            groups: The groups that it is in.
+            url: Another way to the same server; see `kubeconfig_via`.
+        """
         pair = self._authority.issue_client(user, groups)
-        return self._write_kubeconfig(f"user-{user}", self.server, pair)
+        name = f"user-{user}-via-{url}" if url else f"user-{user}"
+        return self._write_kubeconfig(name, url or self.server, pair)
 
     def kubeconfig_via(self, url: str) -> Path:
         """Returns the administrator's kubeconfig for the same server by another way.

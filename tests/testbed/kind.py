@@ -60,7 +60,7 @@ class ManagementCluster(Protocol):
     def restart_controller_manager(self) -> None:
         """Ends the controller manager and starts it again."""
 
-    def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
+    def kubeconfig_for(self, user: str, groups: Sequence[str] = (), url: str = "") -> Path:
         """Returns a kubeconfig for another user."""
 
     def kubeconfig_via(self, url: str) -> Path:
@@ -209,10 +209,11 @@ class KindControlPlane:
         """Ends the controller manager; the kubelet starts it again."""
         self._exec("pkill", "-x", "kube-controller")  # the kernel keeps 15 characters of a name
 
-    def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
+    def kubeconfig_for(self, user: str, groups: Sequence[str] = (), url: str = "") -> Path:
         """Returns a kubeconfig for another user, who has the rights that RBAC gives and no others."""
         authority = Authority.load(self.ca_pem, self._exec("cat", f"{_PKI}/ca.key").encode())
-        return self._write_kubeconfig(f"user-{user}", self.server, authority.issue_client(user, groups))
+        name = f"user-{user}-via-{url}" if url else f"user-{user}"
+        return self._write_kubeconfig(name, url or self.server, authority.issue_client(user, groups))
 
     def kubeconfig_via(self, url: str) -> Path:
         """Returns the administrator's kubeconfig for the same server by another way (a URL on 127.0.0.1)."""
