@@ -94,10 +94,12 @@ class AuditLog:
         start = self._path.stat().st_size if self._path.exists() else 0
         for client in self._clients:
             await client.get(f"/version?{mark}")
+        # Nothing tells when a line is written.
         async with asyncio.timeout(_TIMEOUT_S):
-            while self._read(start).count(mark.encode()) < len(self._clients):
-                await asyncio.sleep(_POLL_S)  # nothing tells when a line is written
-        return self._path.stat().st_size
+            while True:
+                if self._read(start).count(mark.encode()) == len(self._clients):
+                    return self._path.stat().st_size
+                await asyncio.sleep(_POLL_S)
 
     async def calls_since(self, position: int) -> Calls:
         """Returns the requests after a position that `end` has returned."""
@@ -105,6 +107,8 @@ class AuditLog:
         return count(line for line in self._read(position).splitlines() if b'"/version?mark-' not in line)
 
     def _read(self, start: int) -> bytes:
+        if not self._path.exists():
+            return b""
         with self._path.open("rb") as log:
             log.seek(start)
             return log.read()

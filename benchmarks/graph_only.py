@@ -1,25 +1,29 @@
 """How long the pure part takes: a graph is built, the move is selected, and both orders are made.
 
-Run it with `python -m benchmarks.graph_only [OBJECTS ...]`; it prints one JSON line per size.
+`python -m benchmarks.graph_only OBJECTS` measures one size in this process and prints it as JSON; `measure` does so
+for each size in a process of its own, so that none sees the memory of another.
 """
 
 from __future__ import annotations
 
 import gc
-import resource
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TypeVar
 
 import orjson
 
+from benchmarks import meter
+from benchmarks.bed import Scope
+from benchmarks.results import Graph
+from graph import selection as selecting
 from graph.build import build
 from graph.order import creation_order, deletion_order
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from graph.rules import METAL3_KINDS, MoveFlags, is_hierarchy_kind
-from graph.selection import Scope, select
+from graph.selection import select
 from tests.testbed.fleet import FleetSpec, drafts
 from tests.testbed.fleet.build import first_body, owner_references
 
@@ -29,16 +33,12 @@ SIZES = (1_000, 10_000, 100_000)
 MACHINES_PER_CLUSTER = 10
 
 
-@dataclass(frozen=True, slots=True)
-class GraphTimes:
-    """What one size took, in seconds, and the largest memory of the process so far, in MiB."""
-
-    objects: int
-    selected: int
-    build_s: float
-    select_s: float
-    order_s: float
-    peak_mib: float
+async def measure(scope: Scope) -> AsyncIterator[Graph]:
+    """Yields the times of each size."""
+    for size in SIZES:
+        cost = await meter.run((sys.executable, "-m", "benchmarks.graph_only", str(size)), os.environ)
+        times = orjson.loads(cost.output.splitlines()[-1])
+        yield Graph(run=scope.run, **times, peak_mib=round(cost.peak_mib, 1))
 
 
 def fleet_objects(count: int) -> Iterator[Object]:
@@ -47,33 +47,27 @@ def fleet_objects(count: int) -> Iterator[Object]:
     uids: dict[ObjectKey, str] = {}
     for number, draft in enumerate(drafts(_spec(max(1, round(count / sample))))):
         uids[draft.key] = f"uid-{number}"
-        body = first_body(draft, owner_references(draft, uids))
-        body["metadata"] = {**body["metadata"], "uid": uids[draft.key], "resourceVersion": "1"}
+        owners = owner_references(draft, uids)
+        known = {"uid": uids[draft.key], "resourceVersion": "1", "ownerReferences": owners}
+        body = first_body(draft, owners)
+        body["metadata"] = {**body["metadata"], **known}
         yield parse_object(_discovered(draft.type), body)
 
 
-def measure(count: int) -> GraphTimes:
-    """Returns the times of one size."""
+def times(count: int) -> Mapping[str, float]:
+    """Returns the numbers of objects and the times of one size, in seconds."""
     objects = tuple(fleet_objects(count))
     gc.collect()
     build_s, graph = _timed(lambda: build(objects))
-    select_s, selection = _timed(lambda: select(graph, Scope("metal3")))
+    select_s, selection = _timed(lambda: select(graph, selecting.Scope("metal3")))
     order_s, _ = _timed(lambda: (creation_order(selection), deletion_order(selection)))
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return GraphTimes(
-        objects=len(objects),
-        selected=len(selection.selected),
-        build_s=round(build_s, 3),
-        select_s=round(select_s, 3),
-        order_s=round(order_s, 3),
-        peak_mib=round(peak_mib, 1),
-    )
-
-
-def main(arguments: list[str]) -> None:
-    """Prints the times of the sizes that are asked for."""
-    for size in [int(argument) for argument in arguments] or SIZES:
-        print(orjson.dumps(asdict(measure(size))).decode(), flush=True)
+    return {
+        "objects": len(objects),
+        "selected": len(selection.selected),
+        "build_s": round(build_s, 3),
+        "select_s": round(select_s, 3),
+        "order_s": round(order_s, 3),
+    }
 
 
 def _spec(clusters: int) -> FleetSpec:
@@ -101,4 +95,4 @@ def _timed(work: Callable[[], _Result]) -> tuple[float, _Result]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    print(orjson.dumps(times(int(sys.argv[1]))).decode())

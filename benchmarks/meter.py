@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -49,7 +50,7 @@ async def run(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
         with Child(launch, log, environment) as child:
             await asyncio.to_thread(child.wait, LONGEST_RUN_S)
         output = log.read_text(errors="replace")
-        used = orjson.loads(report.read_bytes()) if report.exists() else {"status": "no report"}
+        used: dict[str, Any] = orjson.loads(report.read_bytes()) if report.exists() else {"status": "no report"}
     if used["status"] != 0:
         raise RuntimeError(f"{Path(command[0]).name} ended with {used['status']}:\n{output[-4000:]}")
     return Cost(used["wall_s"], used["cpu_s"], used["peak_mib"], output)

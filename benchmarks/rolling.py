@@ -1,0 +1,31 @@
+"""A fleet moved unit by unit: how long each Cluster is paused, while the others go on or have moved already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+
+from benchmarks import bed, meter
+from benchmarks.bed import CLUSTERS, LOOPBACK_MS, Scope
+from benchmarks.results import Move
+
+FLAG = "--rolling"
+SIZE = max(CLUSTERS)
+
+
+async def measure(scope: Scope) -> AsyncIterator[Move]:
+    """Yields a move of each size and number of units at once; none if this capi-mover cannot do that."""
+    if not await _has_flag():
+        print(f"rolling: left out, `capi-mover move` has no {FLAG}", flush=True)
+        return
+    for size in scope.sizes or (SIZE,):
+        for units in scope.parallel_units:
+            async with bed.open_bed(LOOPBACK_MS) as pair:
+                fleet = await bed.seed(pair, size)
+                yield await bed.mover(scope, pair, fleet, size, FLAG, f"--parallel-units={units}")
+
+
+async def _has_flag() -> bool:
+    # A narrow terminal would break the flag's name.
+    shown = await meter.run((bed.mover_program(), "move", "--help"), {**os.environ, "COLUMNS": "200"})
+    return FLAG in shown.output
