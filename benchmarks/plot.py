@@ -29,7 +29,7 @@ def draw(results: Results, path: Path) -> None:
         mpl.rc("axes", edgecolor=_GREY, labelcolor=_GREY)
         mpl.rc("xtick", color=_GREY)
         mpl.rc("ytick", color=_GREY)
-        figure = Figure(figsize=(10, 4.2), layout="constrained")
+        figure = Figure(figsize=(11, 4.5), layout="constrained")
         times, pauses = figure.subplots(1, 2)
         _frame(times, "Time of a move, s")
         _frame(pauses, "Pause of a Cluster, s: half, 95 of 100, longest")
@@ -44,9 +44,9 @@ def draw(results: Results, path: Path) -> None:
         rolling = sorted(results.rolling, key=lambda move: move.objects)
         style = {"color": _ROLLING_COLOUR, "linestyle": "none", "marker": "D", "markersize": 5}
         _draw_pauses(pauses, rolling, f"{MOVER} --rolling, loopback", **style)
-        for axes in (times, pauses):
-            if axes.lines:
-                axes.legend(frameon=False, fontsize=9)
+        handles, labels = pauses.get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
 
 
