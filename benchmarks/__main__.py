@@ -69,8 +69,9 @@ def line(result: Result) -> str:
 def render(source: Path) -> None:
     """Makes the document and its plot from the results in a file."""
     found = results.load(source)
-    PLOT.parent.mkdir(exist_ok=True)
-    plot.draw(found, PLOT)
+    if found.runs:
+        PLOT.parent.mkdir(exist_ok=True)
+        plot.draw(found, PLOT)
     DOCUMENT.write_text(document.replaced(DOCUMENT.read_text(), document.generated(found)))
 
 

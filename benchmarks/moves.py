@@ -27,11 +27,16 @@ async def measure(scope: Scope) -> AsyncIterator[Move]:
                     yield move
 
 
+def with_clusterctl(size: int, round_trip_ms: int) -> bool:
+    """Returns whether clusterctl is measured, too."""
+    return round_trip_ms < DISTANT_MS or size <= LARGEST_DISTANT_FOR_CLUSTERCTL
+
+
 async def _measure(scope: Scope, size: int, round_trip_ms: int) -> AsyncIterator[Move]:
     async with bed.open_bed(round_trip_ms) as pair:
         fleet = await bed.seed(pair, size)
         yield await bed.mover(scope, pair, fleet, size)
-        if round_trip_ms < DISTANT_MS or size <= LARGEST_DISTANT_FOR_CLUSTERCTL:
+        if with_clusterctl(size, round_trip_ms):
             yield await bed.clusterctl(scope, pair.turned(), fleet, size)
     async with bed.open_bed(round_trip_ms) as pair:
         fleet = await bed.seed(pair, size)
