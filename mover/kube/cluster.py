@@ -19,6 +19,7 @@ from mover.kube.transport import Request, Transport
 
 PAGE_SIZE = 500
 _RELISTS = 5
+_ENDS_BEGINNING = "k8s.io/initial-events-end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,17 @@ class WatchEvent:
     kind: str
     object: Object
 
+    @classmethod
+    def of_bookmark(cls, resource: ResourceType, version: str, *, ends_beginning: bool = False) -> WatchEvent:
+        """Returns a bookmark: all up to that resourceVersion has been told."""
+        annotations = {_ENDS_BEGINNING: "true"} if ends_beginning else {}
+        metadata = {"name": "", "resourceVersion": version, "annotations": annotations}
+        return cls("BOOKMARK", parse_object(resource, {"metadata": metadata}))
+
     @property
     def ends_beginning(self) -> bool:
         """Returns whether all that was there when the watch began has been told by now."""
-        return self.kind == "BOOKMARK" and self.object.annotations.get("k8s.io/initial-events-end") == "true"
+        return self.kind == "BOOKMARK" and self.object.annotations.get(_ENDS_BEGINNING) == "true"
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,16 +115,20 @@ class Follower:
         objects = (obj for obj in self._objects.values() if not spaces or obj.key.namespace in spaces)
         return Page(tuple(filter(belongs, objects)), str(self._position))
 
-    async def changes(self, since: int, timeout_s: float) -> AsyncGenerator[WatchEvent]:
+    async def changes(self, since: str, timeout_s: float) -> AsyncGenerator[WatchEvent]:
         """Yields what has changed after a position, then what changes, for at most `timeout_s` seconds.
+
+        After "" come first all objects that are there, and a bookmark that says so; see `Cluster.watch`.
 
         Raises:
             ExpiredError: Some deletions since then are not remembered any more.
+            ApiError: The type cannot be read.
         """
-        if since < self._forgotten:
+        await self._catch_up()
+        if since and int(since) < self._forgotten:
             raise errors.ExpiredError(self._call(), 410, "Expired", "too many deletions since")
         queue: asyncio.Queue[WatchEvent] = asyncio.Queue()
-        for event in self._since(since):
+        for event in self._since(int(since)) if since else self._beginning():
             queue.put_nowait(event)
         self._queues.add(queue)
         deadline = asyncio.get_running_loop().time() + timeout_s
@@ -200,6 +204,11 @@ class Follower:
             oldest = next(iter(self._gone))
             self._forgotten = self._gone.pop(oldest)[0]
 
+    def _beginning(self) -> Iterator[WatchEvent]:
+        for obj in self._objects.values():
+            yield WatchEvent("ADDED", obj)
+        yield WatchEvent.of_bookmark(self._resource, str(self._position), ends_beginning=True)
+
     def _since(self, position: int) -> Iterator[WatchEvent]:
         for gone_at, obj in self._gone.values():
             if gone_at > position:
@@ -272,7 +281,7 @@ class LiveCluster(Cluster):
         if follower is None:
             events = super().watch(resource, namespace, resource_version, timeout_s, metadata_only=metadata_only)
         else:
-            events = follower.changes(int(resource_version), timeout_s)
+            events = follower.changes(resource_version, timeout_s)
         async with aclosing(events):
             async for event in events:
                 if event.kind == "BOOKMARK" or self._belongs(event.object):
