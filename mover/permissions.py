@@ -95,20 +95,28 @@ def needed(
     return tuple(sorted(set(found)))
 
 
+def followed(types: Iterable[ResourceType], goal: str) -> tuple[Permission, ...]:
+    """Returns what a rolling move needs on top: it follows what it has written to the namespace `goal`."""
+    return tuple(_of_types("target", types, goal, ("watch",)))
+
+
 def helpful(
     types: Iterable[ResourceType], namespace: str, *, to_namespace: str | None = None
 ) -> tuple[Permission, ...]:
     """Returns what a move does without if it must, sorted: checks that say nothing if they cannot look.
 
+    Only a rolling move has to watch the target.
     `update` on the finalizers of an owner is asked for only where the admission plugin
     OwnerReferencesPermissionEnforcement is on.
     """
     goal = namespace if to_namespace is None else to_namespace
+    types = tuple(types)
     found = [
         *(Permission(side, "list", *webhooks) for side in SIDES for webhooks in WEBHOOKS),
         *(Permission(side, "list", *DEPLOYMENTS) for side in SIDES),
         *(Permission(side, "list", *POLICIES) for side in SIDES),
         Permission("target", "list", *QUOTAS, goal),
+        *followed(types, goal),
         *(
             Permission("target", "update", resource.group, f"{resource.plural}/finalizers", _where(resource, goal))
             for resource in types

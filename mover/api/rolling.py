@@ -54,7 +54,7 @@ async def roll_async(
         StoppedError: Stopped by a signal, or an interrupted unit could not be finished.
         ApiError: A cluster refused a request or could not be reached before anything was changed.
     """
-    options = options or MoveOptions()
+    options = (options or MoveOptions()).model_copy(update={"rolling": True})
     _require_rollable(options)
     started = time.monotonic()
     async with connected(source, target) as clusters:

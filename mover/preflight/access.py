@@ -11,7 +11,8 @@ from mover.concurrency import all_of, both
 from mover.discovery import credential_namespaces
 from mover.errors import Problem
 from mover.kube import Cluster
-from mover.permissions import Permission, needed
+from mover.models import MoveOptions
+from mover.permissions import Permission, followed, needed
 from mover.plan import Plan
 
 _ACCESS = "SelfSubjectAccessReview"
@@ -19,10 +20,16 @@ _RULES = "SelfSubjectRulesReview"
 
 
 async def check_access(
-    source: Cluster, target: Cluster, plan: Plan, to_namespace: str | None, *, creates_namespace: bool
+    source: Cluster,
+    target: Cluster,
+    plan: Plan,
+    options: MoveOptions,
+    *,
+    creates_namespace: bool,
 ) -> list[Problem]:
     """The users may do all that the move will ask of both clusters, a rollback included."""
     inventory = plan.inventory
+    to_namespace = options.to_namespace
     goal = inventory.namespace if to_namespace is None else to_namespace
     types = _types_by_namespace(plan)
     asked = needed(
@@ -33,6 +40,8 @@ async def check_access(
         credential_namespaces=credential_namespaces(inventory.providers) if inventory.namespace else (),
         creates_namespace=creates_namespace,
     )
+    if options.rolling:
+        asked = (*asked, *followed(types.get(goal, ()), goal))
     # ClusterClasses of other namespaces are copied there.
     others = {space: found for space, found in types.items() if goal and space != goal}
     ours = [permission for permission in asked if permission.side == "source"]

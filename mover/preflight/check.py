@@ -64,7 +64,7 @@ async def check_move(source: Cluster, target: Cluster, plan: Plan, options: Move
         scene = await look(source, target, plan, options)
     except ForbiddenError:
         # Without that look nothing else can be checked; but all rights that are missing can be told at once.
-        missing = await check_access(source, target, plan, options.to_namespace, creates_namespace=True)
+        missing = await check_access(source, target, plan, options, creates_namespace=True)
         if not missing:
             raise
         return Findings(plan, tuple(missing), (), {}, {})

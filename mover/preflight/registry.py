@@ -53,8 +53,7 @@ async def _contract(scene: Scene) -> Sequence[Problem]:
 
 async def _access(scene: Scene) -> Sequence[Problem]:
     creates = any(namespace is None for namespace in scene.namespaces.values())
-    to_namespace = scene.options.to_namespace
-    return await access.check_access(scene.source, scene.target, scene.plan, to_namespace, creates_namespace=creates)
+    return await access.check_access(scene.source, scene.target, scene.plan, scene.options, creates_namespace=creates)
 
 
 async def _quota(scene: Scene) -> Sequence[Problem]:

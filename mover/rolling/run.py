@@ -54,15 +54,10 @@ async def roll(
         await create_namespaces(clusters.source, clusters.target, plan, missing)
         types = plan.inventory.types
         source = await stack.enter_async_context(Live(clusters.source, plan.inventory.namespace, types))
-        target = await stack.enter_async_context(Live(clusters.target, _space_of_copies(plan), types))
-        work = _Roll(clusters, (source, target), claims, plan, options.model_copy(update={"rolling": True}), listener)
+        goal = plan.inventory.namespace if options.to_namespace is None else options.to_namespace
+        target = await stack.enter_async_context(Live(clusters.target, goal, types))
+        work = _Roll(clusters, (source, target), claims, plan, options, listener)
         return await work.run(rolling)
-
-
-def _space_of_copies(plan: Plan) -> str:
-    """Returns the namespace that the copies go to, "" if there are several."""
-    spaces = {image.key.namespace for image in plan.images()} - {""}
-    return spaces.pop() if len(spaces) == 1 else ""
 
 
 class _Roll:

@@ -10,6 +10,7 @@ from graph import rules
 from graph.resource import Object, ResourceType
 from mover.discovery import NAMESPACES
 from mover.errors import Problem
+from mover.models import MoveOptions
 from mover.namespace import namespace_mutator
 from mover.permissions import Permission
 from mover.plan import Rules, make_plan
@@ -73,7 +74,7 @@ async def test_missing_rights_are_told_by_resource_with_all_verbs() -> None:
     source, target = FakeApiServer("source"), FakeApiServer("target")
     target.denied = {("create", "machines"), ("patch", "machines"), ("create", "namespaces")}
     found = await check_access(
-        source.direct(), target.direct(), plan_of(CLUSTER, *MACHINES), None, creates_namespace=True
+        source.direct(), target.direct(), plan_of(CLUSTER, *MACHINES), MoveOptions(), creates_namespace=True
     )
     assert [(problem.cluster, problem.subject) for problem in found] == [
         ("target", "namespaces in the whole cluster"),
@@ -86,7 +87,10 @@ async def test_missing_rights_are_told_by_resource_with_all_verbs() -> None:
 async def test_what_does_not_move_needs_no_right_to_be_made() -> None:
     source, target = FakeApiServer("source"), FakeApiServer("target")
     target.denied = {("create", "machines")}
-    assert await check_access(source.direct(), target.direct(), plan_of(CLUSTER), None, creates_namespace=True) == []
+    assert (
+        await check_access(source.direct(), target.direct(), plan_of(CLUSTER), MoveOptions(), creates_namespace=True)
+        == []
+    )
 
 
 async def test_rights_are_asked_for_where_the_copies_go() -> None:
@@ -94,13 +98,15 @@ async def test_rights_are_asked_for_where_the_copies_go() -> None:
     elsewhere = make(rules.CLUSTER_CLASS, "k", namespace="classes")
     target.denied = {("create", elsewhere.type.plural), ("create", "machines")}
     plan = plan_of(CLUSTER, *MACHINES, elsewhere)
-    found = await check_access(source.direct(), target.direct(), plan, None, creates_namespace=False)
+    found = await check_access(source.direct(), target.direct(), plan, MoveOptions(), creates_namespace=False)
     assert [problem.subject for problem in found] == [
         f"{elsewhere.type.resource_name} in the namespace classes",
         "machines.cluster.x-k8s.io in the namespace ns",
     ]
     plan = make_plan(plan_of(CLUSTER, *MACHINES).inventory, Rules(mutators=(namespace_mutator("ns", "new"),)))
-    renamed = await check_access(source.direct(), target.direct(), plan, "new", creates_namespace=False)
+    renamed = await check_access(
+        source.direct(), target.direct(), plan, MoveOptions(to_namespace="new"), creates_namespace=False
+    )
     assert [problem.subject for problem in renamed] == ["machines.cluster.x-k8s.io in the namespace new"]
 
 
