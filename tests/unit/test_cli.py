@@ -498,3 +498,12 @@ def test_bars_are_for_terminals_and_lines_for_everything_else() -> None:
 def test_the_command_line_starts_without_loading_what_help_does_not_need(heavy: str) -> None:
     code = f"import sys, mover.cli; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_a_help_text_that_nobody_looks_at_on_a_terminal_is_not_drawn() -> None:
+    code = (
+        "import sys, mover.cli; mover.cli.app(['move', '--help'], standalone_mode=False); print('rich' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("Usage: ")
+    assert done.stdout.endswith("False\n")
