@@ -68,9 +68,11 @@ def _machines(machines: Mapping[str, Mapping[str, str]]) -> str:
 
 def _targets(found: Sequence[Verdict]) -> str:
     reached = sum(verdict.reached for verdict in found)
+    missed = sum(not verdict.reached and verdict.measured is not None for verdict in found)
+    counts = f"{reached} reached, {missed} missed, {len(found) - reached - missed} not measured."
     head = ("target", "measured at", "to reach", "measured", "result")
     table = _table(head, map(_target, found), words=2)
-    return f"{reached} of {len(found)} are reached.\n\n{table}"
+    return f"{counts}\n\n{table}"
 
 
 def _target(verdict: Verdict) -> Sequence[str]:

@@ -29,7 +29,7 @@ def test_what_was_not_measured_is_called_so() -> None:
 def test_each_target_is_said_to_be_reached_or_by_how_much_it_was_missed() -> None:
     text = generated(measured())
 
-    assert "10 of 11 are reached." in text
+    assert "10 reached, 1 missed, 0 not measured." in text
     assert "| Times as fast as clusterctl | 800 objects, 10 ms | at least 30 | 40.0 | reached |" in text
     assert (
         "| Rate of writes, against the floor's | 800 objects, loopback | at least 85 % | 80 % | missed by 5.9 % |"
@@ -40,6 +40,7 @@ def test_each_target_is_said_to_be_reached_or_by_how_much_it_was_missed() -> Non
 def test_a_target_that_was_not_measured_is_not_called_missed() -> None:
     text = generated(replace(measured(), help=()))
 
+    assert "9 reached, 1 missed, 1 not measured." in text
     assert "| `capi-mover --help` |  | at most 0.4 s |  | not measured |" in text
 
 
