@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 
-from benchmarks import bed, meter
+from benchmarks import bed
 from benchmarks.bed import CLUSTERS, LOOPBACK_MS, Scope
 from benchmarks.results import Move
 
@@ -14,18 +13,9 @@ SIZE = max(CLUSTERS)
 
 
 async def measure(scope: Scope) -> AsyncIterator[Move]:
-    """Yields a move of each size and number of units at once; none if this capi-mover cannot do that."""
-    if not await _has_flag():
-        print(f"rolling: left out, `capi-mover move` has no {FLAG}", flush=True)
-        return
+    """Yields a move of each size and number of units at once."""
     for size in scope.sizes or (SIZE,):
         for units in scope.parallel_units:
             async with bed.open_bed(LOOPBACK_MS) as pair:
                 fleet = await bed.seed(pair, size)
                 yield await bed.mover(scope, pair, fleet, size, FLAG, f"--parallel-units={units}")
-
-
-async def _has_flag() -> bool:
-    # A narrow terminal would break the flag's name.
-    shown = await meter.run((bed.mover_program(), "move", "--help"), {**os.environ, "COLUMNS": "200"})
-    return FLAG in shown.output
