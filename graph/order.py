@@ -67,7 +67,10 @@ def creation_order(selection: Selection) -> Order:
     a cycle.
     """
     graph = selection.graph
-    owned = _owned(graph, [obj.uid for obj in selection.selected])
+    waits = _owners_of_each(graph, [obj.uid for obj in selection.selected])
+    if (order := _without_cycles(graph, waits)) is not None:
+        return order
+    owned = _owned(graph, list(waits))
     dropped = _break_cycles(graph, owned)
     waits = {uid: set(owners) for uid, owners in owned.pred.items()}
     sequence = _sequence(graph, waits)
@@ -82,8 +85,12 @@ def deletion_order(selection: Selection) -> Order:
     `late_owners` names the owners that are deleted before their dependent.
     """
     graph = selection.graph
-    owned = _owned(graph, [obj.uid for obj in selection.moved])
-    for last, first in _deleted_after(selection):
+    moved = [obj.uid for obj in selection.moved]
+    after = list(_deleted_after(selection))
+    if (order := _without_cycles(graph, _dependents_of_each(graph, moved, after))) is not None:
+        return order
+    owned = _owned(graph, moved)
+    for last, first in after:
         if not owned.has_edge(last, first):
             owned.add_edge(last, first, hard=False)
     dropped = [(uid, owner, is_hard) for owner, uid, is_hard in _break_cycles(graph, owned)]
@@ -104,6 +111,29 @@ def cycles(selection: Selection) -> tuple[tuple[str, ...], ...]:
     hard = _hard_part(owned)
     found = [graph.in_key_order(component) for component in _cyclic_components(hard)]
     return tuple(sorted(found, key=lambda component: graph.rank(component[0])))
+
+
+def _owners_of_each(graph: ObjectGraph, uids: Collection[str]) -> _Waits:
+    chosen, predecessors = set(uids), graph.digraph.pred
+    return {uid: chosen.intersection(predecessors[uid]) for uid in uids}
+
+
+def _dependents_of_each(graph: ObjectGraph, uids: Collection[str], after: Iterable[tuple[str, str]]) -> _Waits:
+    waits: _Waits = {uid: set() for uid in uids}
+    for uid, owners in _owners_of_each(graph, uids).items():
+        for owner in owners:
+            waits[owner].add(uid)
+    for last, first in after:
+        waits[last].add(first)
+    return waits
+
+
+def _without_cycles(graph: ObjectGraph, waits: _Waits) -> Order | None:
+    """Returns the order in which nothing has to be given up, None if there is none: nearly always there is."""
+    sequence = _sequence(graph, waits)
+    if len(sequence) < len(waits):
+        return None
+    return Order(sequence, _waits_for(graph, waits, sequence), MappingProxyType({}))
 
 
 def _owned(graph: ObjectGraph, uids: Collection[str]) -> nx.DiGraph:
