@@ -100,14 +100,16 @@ class _ReadyQueue(Generic[T]):
             self._open[dependent] -= 1
             if not self._open[dependent]:
                 heapq.heappush(self._ready, self._position[dependent])
-        self._wake()
+        # Whoever is done takes the next item itself: as many others are woken as there is work for.
+        self._wake(len(self._ready) - 1 if self._left else len(self._wakers))
 
     def stop(self) -> None:
         """Lets no worker take another item."""
         self._stopped = True
-        self._wake()
+        self._wake(len(self._wakers))
 
-    def _wake(self) -> None:
-        for waker in self._wakers:
+    def _wake(self, count: int) -> None:
+        for waker in list(self._wakers)[: max(0, count)]:
+            self._wakers.discard(waker)
             if not waker.done():
                 waker.set_result(None)
