@@ -14,14 +14,15 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
-from tenacity import AsyncRetrying, retry_if_exception_type, retry_if_result
+from tenacity import AsyncRetrying, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
 from graph.resource import Object, ObjectKey, ResourceType
 from mover import errors
 from mover.kube.cluster import Cluster, Page, WatchEvent, Written, collection_path
 
-_WATCH_S = 1800.0
+_WATCH_S = 120.0
+"""Not longer: a connection that has died without a word is noticed when nothing comes for so long."""
 _CATCH_UP_S = 60.0
 _FIRST_REOPENING_S = 0.1
 _LONGEST_REOPENING_S = 5.0
@@ -91,7 +92,7 @@ class Follower:
         self._is_current = False
         self._written = 0
         self._going: set[str] = set()
-        self._error: errors.ApiError | None = None
+        self._error: Exception | None = None
         self._waiting: set[asyncio.Future[None]] = set()
         self._queues: set[asyncio.Queue[WatchEvent]] = set()
 
@@ -145,19 +146,22 @@ class Follower:
     async def follow(self) -> None:
         """Keeps the objects current until it is cancelled, or the type cannot be read."""
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(errors.TransientError) | retry_if_result(_always),
+            retry=retry_if_exception_type(errors.TransientError),
             wait=wait_random_exponential(_FIRST_REOPENING_S, _LONGEST_REOPENING_S),
         )
         try:
-            await retrying(self._follow_once)
-        except errors.ApiError as error:
+            while True:
+                await retrying(self._follow_once)
+                # A server that ends its watches at once is not asked without a break.
+                await asyncio.sleep(_FIRST_REOPENING_S)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait for the lists have to be told
             self._error = error
             self._wake()
 
     async def _follow_once(self) -> None:
-        if not self._is_current:
-            self._renew(await self._cluster.list(self._resource, self._namespace))
         try:
+            if not self._is_current:
+                self._renew(await self._cluster.list(self._resource, self._namespace))
             events = self._cluster.watch(self._resource, self._namespace, str(self._position), _WATCH_S)
             async for event in events:
                 self._take(event, int(event.object.resource_version))
@@ -232,8 +236,11 @@ class Follower:
     def _has_caught_up(self) -> bool:
         if self._error is not None:
             raise self._error
+        if not self._is_current or self._position < self._written:
+            # What is not known yet may be the creation of what was deleted.
+            return False
         self._going = {uid for uid in self._going if uid in self._objects and not self._objects[uid].deleting}
-        return self._is_current and self._position >= self._written and not self._going
+        return not self._going
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, set()
@@ -315,7 +322,3 @@ class LiveCluster(Cluster):
     def _noted(self, resource: ResourceType, namespace: str, written: Written) -> Written:
         self._live.wrote(resource, namespace, written)
         return written
-
-
-def _always(_: None) -> bool:
-    return True

@@ -87,11 +87,14 @@ class _Roll:
         queue = UnitQueue(found, self._plan.rules.brought)
         self._listener(RollingStarted(len(found)))
         try:
-            await _to_their_end(self._work(queue, rolling) for _ in range(min(rolling.parallel, len(found))))
+            workers = min(rolling.parallel, len(found))
+            await _to_their_end([self._work(queue, rolling) for _ in range(workers)], queue.stop)
         except asyncio.CancelledError as error:
             if self._claims.are_anothers:
                 raise
             raise self._stopped(queue) from error
+        if self._claims.target.lost is not None:
+            raise self._stopped(queue) from self._claims.target.lost
         skipped = [
             UnitReport(namespace=unit.namespace, clusters=unit.names, fate=UnitFate.NOT_BEGUN) for unit in queue.waiting
         ]
@@ -108,9 +111,10 @@ class _Roll:
                     scope_of(unit.namespace, unit.names), unit, len(unit.objects), self._mover(unit, queue)
                 )
                 queue.done(unit, moved=report.fate is UnitFate.MOVED)
-                if rolling.fail_fast and report.fate is not UnitFate.MOVED:
+                if (rolling.fail_fast and report.fate is not UnitFate.MOVED) or self._claims.target.lost is not None:
                     queue.stop()
-        except asyncio.CancelledError:
+        except BaseException:
+            # Its unit is not done, and others may be waiting for that.
             queue.stop()
             raise
 
@@ -179,8 +183,9 @@ class _Roll:
             f"{sum(report.fate is fate for report in self._ended)} {fate}"
             for fate in (UnitFate.MOVED, UnitFate.ROLLED_BACK, UnitFate.STOPPED)
         )
+        lost = self._claims.target.lost
         return StoppedError(
-            f"Stopped by a signal. Units: {counts}, {len(queue.waiting)} not begun",
+            f"{'Stopped by a signal' if lost is None else lost.what}. Units: {counts}, {len(queue.waiting)} not begun",
             "Give the same command again to go on",
         )
 
@@ -226,12 +231,16 @@ def _told_of(scope: str, listener: Listener) -> Listener:
     return tell
 
 
-async def _to_their_end(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Waits for all of them; when it is cancelled they are, once, and what they do about that is waited for."""
+async def _to_their_end(works: Iterable[Coroutine[Any, Any, None]], stop: Callable[[], None]) -> None:
+    """Waits for all of them; when it is cancelled they are, once, and what they do about that is waited for.
+
+    `stop` is called before: a worker that has undone its unit does not know any more that it was cancelled.
+    """
     tasks = [asyncio.create_task(work) for work in works]
     try:
         await _wait(tasks)
     except asyncio.CancelledError:
+        stop()
         for task in tasks:
             task.cancel()
         await _wait(tasks)
