@@ -17,11 +17,11 @@ from typer.testing import CliRunner, Result
 from graph.explain import Explanation, explain
 from graph.resource import ResourceType
 from mover import api, cli
-from mover.choices import ExistingPolicy, PausedPolicy, RestoreStatus
+from mover.choices import ExistingPolicy, PausedPolicy, RestoreStatus, UnitOrder
 from mover.cli.terminal import new_view
 from mover.errors import Problem, RefusedError
 from mover.events import Listener
-from mover.models import KindCount, MoveOptions, MoveReport
+from mover.models import KindCount, MoveOptions, MoveReport, RollingOptions, RollingReport, UnitFate, UnitReport
 from mover.plan import Plan
 from mover.preflight import Findings
 from tests.unit.mover_builders import make, plan_of, typed
@@ -157,6 +157,24 @@ class Library:
         monkeypatch.setattr(api, "explain_async", self.explain)
         self.problems: tuple[Problem, ...] = ()
         monkeypatch.setattr(api, "preflight_async", self.preflight)
+        monkeypatch.setattr(api, "roll_async", self.roll)
+        self.fates: dict[str, UnitFate] = {"a": UnitFate.MOVED, "b": UnitFate.MOVED}
+
+    async def roll(
+        self,
+        source: api.ClusterRef,
+        target: api.ClusterRef,
+        options: MoveOptions,
+        rolling: RollingOptions,
+        _listener: Listener,
+    ) -> RollingReport:
+        """Returns a report of units of one Cluster each, with the fates that are set."""
+        self.asked += [source, target, options, rolling]
+        units = tuple(
+            UnitReport(namespace="ns", clusters=(name,), fate=fate, error="" if fate is UnitFate.MOVED else "it broke")
+            for name, fate in self.fates.items()
+        )
+        return RollingReport(source="here", target="there", namespace=options.namespace or "", units=units)
 
     async def preflight(
         self, source: api.ClusterRef, target: api.ClusterRef, options: MoveOptions, *, plan_file: Path | None
@@ -507,3 +525,76 @@ def test_a_help_text_that_nobody_looks_at_on_a_terminal_is_not_drawn() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.startswith("Usage: ")
     assert done.stdout.endswith("False\n")
+
+
+def test_a_rolling_move_is_asked_for_with_its_options(library: Library) -> None:
+    how = ("--parallel-units", "5", "--fail-fast", "--order-by", "age")
+    result = run("move", "--kubeconfig", "a", "--to-kubeconfig", "c", "-n", "ns", "--cluster", "x", "--rolling", *how)
+    assert result.exit_code == 0, result.output
+    assert library.asked == [
+        api.ClusterRef(Path("a"), None),
+        api.ClusterRef(Path("c"), None),
+        MoveOptions(namespace="ns", clusters=("x",)),
+        RollingOptions(parallel=5, fail_fast=True, order=UnitOrder.AGE),
+    ]
+    assert "2 of 2 units moved from here to there" in result.stdout
+
+
+def test_a_rolling_move_takes_two_at_once_by_name_unless_it_is_told_otherwise(library: Library) -> None:
+    assert run("move", "--to-kubeconfig", "c", "--rolling").exit_code == 0
+    assert library.asked[-1] == RollingOptions(parallel=2, fail_fast=False, order=UnitOrder.NAME)
+
+
+@pytest.mark.parametrize("fate", [fate for fate in UnitFate if fate is not UnitFate.MOVED])
+def test_a_unit_that_did_not_move_is_in_the_table_and_is_no_success(library: Library, fate: UnitFate) -> None:
+    library.fates["b"] = fate
+    result = run("move", "--to-kubeconfig", "c", "-n", "ns", "--rolling")
+    assert result.exit_code == 4, result.output
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["UNIT", "FATE", "OBJECTS", "PAUSED"] in lines
+    assert ["Cluster", "a", "of", "namespace", "ns", "moved"] in lines
+    assert ["Cluster", "b", "of", "namespace", "ns", str(fate)] in lines
+    assert "Cluster b of namespace ns: it broke" in result.stdout
+    assert "Give the same command again" in result.stdout
+
+
+def test_namespaces_roll_one_after_the_other_and_the_next_one_whatever_became_of_the_first(library: Library) -> None:
+    library.fates["b"] = UnitFate.ROLLED_BACK
+    assert run("move", "--to-kubeconfig", "c", "-n", "one", "-n", "two", "--rolling").exit_code == 4
+    assert [asked.namespace for asked in library.asked if isinstance(asked, MoveOptions)] == ["one", "two"]
+
+
+def test_no_further_namespace_rolls_after_a_failure_with_fail_fast(library: Library) -> None:
+    library.fates["b"] = UnitFate.ROLLED_BACK
+    assert run("move", "--to-kubeconfig", "c", "-n", "one", "-n", "two", "--rolling", "--fail-fast").exit_code == 4
+    assert [asked.namespace for asked in library.asked if isinstance(asked, MoveOptions)] == ["one"]
+
+
+def test_a_dry_run_of_a_rolling_move_shows_the_units_and_moves_nothing(library: Library) -> None:
+    result = run("move", "--dry-run", "--to-kubeconfig", "c", "--rolling", "-n", "ns")
+    assert result.exit_code == 0, result.output
+    assert library.asked == [api.ClusterRef(None, None), MoveOptions(namespace="ns")]
+    assert "nothing is changed" in result.stdout
+    assert "1 units, in this order:" in result.stdout
+    assert "Cluster c of namespace ns: 1 objects" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--to-kubeconfig", "c", "--plan", "p"), "--rolling and --plan"),
+        (("--to-directory", "d"), "leave out --rolling"),
+        (("--from-directory", "d", "--to-kubeconfig", "c"), "leave out --rolling"),
+        (("--to-kubeconfig", "c", "-n", "one", "-n", "two", "--cluster", "a"), "Single Clusters are of one namespace"),
+        (("--to-kubeconfig", "c", "-n", "one", "-n", "two", "-l", "a=b"), "Single Clusters are of one namespace"),
+    ],
+)
+def test_what_does_not_go_with_rolling_is_refused(library: Library, flags: tuple[str, ...], message: str) -> None:
+    assert message in refusal(run("move", "--rolling", *flags))
+    assert library.asked == []
+
+
+@pytest.mark.parametrize("flags", [("--parallel-units", "0"), ("--order-by", "colour")])
+def test_a_rolling_move_is_not_asked_for_nonsense(library: Library, flags: tuple[str, ...]) -> None:
+    assert run("move", "--rolling", "--to-kubeconfig", "c", *flags).exit_code == 2
+    assert library.asked == []

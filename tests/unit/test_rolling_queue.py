@@ -37,7 +37,7 @@ async def test_units_that_share_nothing_begin_at_once_in_their_order() -> None:
     queue = UnitQueue([b, a], ())
     assert queue.waiting == (b, a)
     assert [await queue.take(), await queue.take(), await queue.take()] == [b, a, None]
-    assert queue.waiting == ()
+    assert not queue.waiting
 
 
 async def test_what_the_target_has_not_yet_is_brought_by_one_unit_alone() -> None:
