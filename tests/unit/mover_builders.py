@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from graph.rules import GroupKind
+from mover.api import directories, interrupted, places, planning
 from mover.discovery import CRDS, NAMESPACES, SECRETS, Inventory, Provider, discover
 from mover.events import Event
 from mover.execute.forward import Outcome
 from mover.execute.journal import find, read_record
 from mover.execute.run import Clusters, go_on, start, undo
+from mover.kube import Cluster
 from mover.models import MoveOptions
 from mover.plan import Plan, make_plan
 from mover.preflight import Findings, check_move
@@ -242,3 +245,9 @@ def meanwhile(server: FakeApiServer, method: str, ending: str, happens: Callable
         return None
 
     server.before = before
+
+
+def lets_connect(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., Awaitable[Cluster]]) -> None:
+    """Lets the library connect to the clusters that `connect` returns."""
+    for module in (places, planning, interrupted, directories):
+        monkeypatch.setattr(module, "connect", connect)

@@ -15,7 +15,7 @@ from mover.execute.run import InterruptedMoveError
 from mover.kube import Cluster
 from mover.models import MoveOptions, MoveReport, Phase
 from tests.unit.fake_apiserver import Fuse, Killed
-from tests.unit.mover_builders import CLUSTER, MACHINE, SMALL, Stage, make, refuse
+from tests.unit.mover_builders import CLUSTER, MACHINE, SMALL, Stage, lets_connect, make, refuse
 
 HERE, THERE = ClusterRef(Path("source")), ClusterRef(Path("target"))
 
@@ -27,7 +27,7 @@ class Library:
         self.stage = Stage()
         self.namespace = "ns"
         self.opened: list[Cluster] = []
-        monkeypatch.setattr(api, "connect", self.connect)
+        lets_connect(monkeypatch, self.connect)
 
     async def connect(self, name: str, kubeconfig: Path | None, context: str | None) -> Cluster:
         """Returns the cluster of that name."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from mover import api
 from mover.api import ClusterRef
 from mover.discovery import SECRETS
 from mover.errors import RefusedError
@@ -22,7 +21,7 @@ from mover.pivot.run import PivotStoppedError, pivot
 from mover.pivot.workloads import remembered
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.graph_builders import NAMESPACE
-from tests.unit.mover_builders import HOST, KUBECONFIG, Stage, make
+from tests.unit.mover_builders import HOST, KUBECONFIG, Stage, lets_connect, make
 from tests.unit.test_pivot_workloads import deployment
 
 IRONIC, BMO = deployment("ironic"), deployment("baremetal-operator-controller-manager", replicas=2)
@@ -63,7 +62,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
         return (stage.source if kubeconfig == SOURCE.kubeconfig else stage.target).direct()
 
     monkeypatch.setattr(run, "connect", connect)
-    monkeypatch.setattr(api, "connect", connect)
+    lets_connect(monkeypatch, connect)
     return stage
 
 
