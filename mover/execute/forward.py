@@ -207,15 +207,17 @@ class Forward:
                 raise VerificationError([difference for group in found.values() for difference in group])
             drift = await source_drift(self._source, self.plan)
             _require_same(drift.appeared, drift.vanished, self._source)
-            if not found and not drift.changed:
+            # What the target had before does not follow its original, which need not be paused.
+            changed = {obj.uid for obj in drift.changed} - self._journal.record.used.keys()
+            if not found and not changed:
                 return
-            if drift.changed:
+            if changed:
                 self.plan = await self._plan_again()
                 # Listed again, so that something may have come with it that has no copy.
                 new = [obj for obj in self.plan.selection.selected if obj.uid not in copier.new_uids]
                 _require_same(new, (), self._source)
                 copier.follow(self.plan)
-            await self._renew(copier, {*found, *(obj.uid for obj in drift.changed)})
+            await self._renew(copier, {*found, *changed})
             mend = False
         raise StoppedError(
             f"Objects on the {self._source.name} cluster kept changing although they are paused",
@@ -224,7 +226,9 @@ class Forward:
 
     async def _renew(self, copier: Copier, uids: set[str]) -> None:
         renewed = [self.plan.object(uid) for uid in self.plan.creation.sequence if uid in uids]
-        copies = self._journal.with_copies([self.plan.image(obj) for obj in renewed])
+        # What was there and is written over is no copy: a rollback leaves it.
+        made = [obj for obj in renewed if obj.uid not in self._journal.record.overwritten]
+        copies = self._journal.with_copies([self.plan.image(obj) for obj in made])
         await self._journal.advance(self._journal.record.phase, copies=copies)
         for obj in renewed:
             await copier.renew(obj)

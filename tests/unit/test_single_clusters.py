@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from graph import rules
 from graph.resource import Object
@@ -14,7 +15,7 @@ from mover.api import ClusterRef, SeriesStoppedError
 from mover.choices import ExistingPolicy, OnFailure
 from mover.discovery import NAMESPACES, SECRETS
 from mover.errors import RefusedError, StoppedError, UsageError
-from mover.execute.run import InterruptedMoveError, start
+from mover.execute.run import InterruptedMoveError, RolledBackError, start
 from mover.kube import Cluster
 from mover.models import MoveOptions, MoveReport, Phase
 from mover.plan import Rules, make_plan
@@ -34,7 +35,9 @@ from tests.unit.mover_builders import (
     Stage,
     crd,
     inventory,
+    lets_connect,
     make,
+    meanwhile,
     refuse,
 )
 
@@ -50,7 +53,7 @@ class Library:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stage = Stage(OTHER, OTHER_MACHINE, BOTH)
-        monkeypatch.setattr(api, "connect", self.connect)
+        lets_connect(monkeypatch, self.connect)
 
     async def connect(self, name: str, kubeconfig: Path | None, context: str | None) -> Cluster:
         """Returns the cluster of that name."""
@@ -350,3 +353,41 @@ async def test_what_was_copied_and_came_to_belong_to_others_stops_a_resume_and_g
     await api.rollback_async(HERE, THERE, "ns")
     assert library.stage.source.has(HOST)
     assert not library.stage.target.has(HOST)
+
+
+@pytest.mark.parametrize("had", [BOTH, CA], ids=["used as it is", "adopted"])
+async def test_a_rollback_leaves_what_the_target_had_though_its_original_has_changed_meanwhile(
+    library: Library, had: Object
+) -> None:
+    """A Cluster that has moved before may use it there."""
+    source, target = library.stage.source, library.stage.target
+    found = make(SECRETS, had.key.name, metadata={"uid": "of-the-target"}, data=had.body()["data"])
+    target.put(make(NAMESPACES, "ns"), found)
+    meanwhile(target, "POST", "/machines", lambda: source.change(had, data={"a": "eQ=="}))
+
+    def before(request: web.Request) -> None:
+        if request.method == "GET" and request.path.endswith("/machines") and target.has(MACHINE):
+            source.change(MACHINE, spec={"changed": len(source.log)})
+
+    source.before = before
+    with pytest.raises(RolledBackError, match="kept changing"):
+        await library.move(ONLY.model_copy(update={"existing": ExistingPolicy.ADOPT}))
+    assert not target.has(MACHINE)
+    assert target.now(found).uid == "of-the-target"
+    assert (target.now(found) == found) is (had is BOTH)
+
+
+async def test_what_is_used_on_the_target_as_it_is_does_not_follow_its_original(library: Library) -> None:
+    """Its original is not paused and may change at any time; that holds nothing up."""
+    source, target = library.stage.source, library.stage.target
+    found = make(SECRETS, "both", metadata={"uid": "of-the-target"}, data=BOTH.body()["data"])
+    target.put(make(NAMESPACES, "ns"), found)
+
+    def before(request: web.Request) -> None:
+        if request.method == "GET" and request.path.endswith("/secrets") and target.has(MACHINE):
+            source.change(BOTH, data={"a": str(len(source.log))})
+
+    source.before = before
+    await library.move()
+    assert target.now(found) == found
+    assert not source.has(MACHINE)
