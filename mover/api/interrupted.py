@@ -67,7 +67,7 @@ async def rollback_async(
 
 async def status_async(cluster: ClusterRef) -> tuple[Record, ...]:
     """Returns the moves that a cluster takes part in, as source or target."""
-    async with await connect("source", cluster.kubeconfig, cluster.context) as connected:
+    async with await connect("source", cluster.kubeconfig, cluster.context, cluster.max_requests) as connected:
         return await list_records(connected)
 
 

@@ -23,10 +23,12 @@ class ClusterRef:
     Attributes:
         kubeconfig: A kubeconfig file; None for `$KUBECONFIG`, `~/.kube/config` or the pod's service account.
         context: A context of it; None for its current one.
+        max_requests: How many requests may be under way to it at once, at most; None for the default.
     """
 
     kubeconfig: Path | None = None
     context: str | None = None
+    max_requests: int | None = None
 
 
 def place_of(text: str) -> ClusterRef | Path:
@@ -43,8 +45,12 @@ def place_of(text: str) -> ClusterRef | Path:
 async def connected(source: ClusterRef, target: ClusterRef) -> AsyncIterator[Clusters]:
     """Gives both clusters, and closes the connections at the end."""
     async with AsyncExitStack() as stack:
-        origin = await stack.enter_async_context(await connect("source", source.kubeconfig, source.context))
-        goal = await stack.enter_async_context(await connect("target", target.kubeconfig, target.context))
+        origin = await stack.enter_async_context(
+            await connect("source", source.kubeconfig, source.context, source.max_requests)
+        )
+        goal = await stack.enter_async_context(
+            await connect("target", target.kubeconfig, target.context, target.max_requests)
+        )
         yield Clusters(origin, goal)
 
 

@@ -49,7 +49,7 @@ async def plan_async(
     """
     saved = await read_plan(plan_file)
     options = planned(saved, options)
-    async with await connect("source", source.kubeconfig, source.context) as cluster:
+    async with await connect("source", source.kubeconfig, source.context, source.max_requests) as cluster:
         await require_planned_cluster(saved, cluster)
         plan = await plan_of(cluster, namespace_of_move(cluster, options), options)
         if saved is not None and (changes := changes_since(saved, plan)):
@@ -68,7 +68,7 @@ async def explain_async(source: ClusterRef, text: str, options: MoveOptions | No
         ApiError: The cluster refused a request or could not be reached.
     """
     options = options or MoveOptions()
-    async with await connect("source", source.kubeconfig, source.context) as cluster:
+    async with await connect("source", source.kubeconfig, source.context, source.max_requests) as cluster:
         plan = await plan_of(cluster, namespace_of_move(cluster, options), options)
         found = await find_object(cluster, plan, text)
     return explain(plan.selection, plan.creation, plan.deletion, found.uid)
@@ -81,7 +81,7 @@ async def types_async(source: ClusterRef) -> tuple[tuple[ResourceType, ...], tup
         UsageError: The kubeconfig or context is not there, or it is no management cluster.
         ApiError: The cluster refused a request or could not be reached.
     """
-    async with await connect("source", source.kubeconfig, source.context) as cluster:
+    async with await connect("source", source.kubeconfig, source.context, source.max_requests) as cluster:
         types, providers = await both(movable_types(cluster), list_providers(cluster))
     return types, credential_namespaces(providers)
 

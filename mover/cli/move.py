@@ -20,6 +20,7 @@ from mover.cli.options import (
     IncludeReferenced,
     Kubeconfig,
     KubeconfigContext,
+    MaxRequests,
     Namespaces,
     OrderBy,
     ParallelUnits,
@@ -106,6 +107,7 @@ def move(
     pause_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for controllers to confirm the pause.")
     ] = 120.0,
+    max_requests: MaxRequests = None,
     hide_api_warnings: Annotated[
         HiddenWarnings, typer.Option(help="API server warnings to hide.")
     ] = HiddenWarnings.DEFAULT,
@@ -144,8 +146,8 @@ def move(
         from mover import api
         from mover.models import MoveOptions, RollingOptions
 
-        source = api.ClusterRef(kubeconfig, kubeconfig_context)
-        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
+        source = api.ClusterRef(kubeconfig, kubeconfig_context, max_requests)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context, max_requests)
         options = MoveOptions(
             namespace=namespaces[0],
             clusters=tuple(cluster or ()),

@@ -114,6 +114,9 @@ IncludeReferenced = Annotated[
         "--include-referenced", help="Copy what the objects name in their specs and nothing else takes along."
     ),
 ]
+MaxRequests = Annotated[
+    int | None, typer.Option(min=1, help="How many requests may be under way to each cluster at once, at most.")
+]
 Verbosity = Annotated[
     int, typer.Option("-v", "--v", min=0, help="How much to tell: 1 each object, 3 retries, 5 everything.")
 ]

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Self
 
 _SMOOTHING = 0.1
 _SLOW = 6.0
@@ -26,6 +27,11 @@ class FlowLimits:
     start: int = 16
     floor: int = 1
     ceiling: int = 48
+
+    @classmethod
+    def up_to(cls, requests: int) -> Self:
+        """Returns bounds with that ceiling, 1 at least."""
+        return cls(start=min(cls().start, requests), ceiling=requests)
 
 
 class Flow:

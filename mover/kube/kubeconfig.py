@@ -24,6 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from mover.errors import UsageError
 from mover.kube.cluster import Cluster
+from mover.kube.flow import FlowLimits
 from mover.kube.transport import Session, Transport
 
 log = logging.getLogger("capi-mover.kube")
@@ -87,19 +88,21 @@ class _Choice:
         return f'Context "{self.context.name}" ({", ".join(map(str, self.files))})'
 
 
-async def connect(name: str, kubeconfig: Path | None, context: str | None) -> Cluster:
+async def connect(name: str, kubeconfig: Path | None, context: str | None, max_requests: int | None = None) -> Cluster:
     """Returns the cluster that `kubeconfig` and `context` lead to, ready for requests.
 
     Args:
         name: What messages call it: "source" or "target".
         kubeconfig: A file; None for `$KUBECONFIG`, else `~/.kube/config`, else the pod's service account.
         context: A context of the file; None for its current context.
+        max_requests: How many requests may be under way at once, at most; None for the default.
 
     Raises:
         UsageError: The file or context is missing or cannot be used.
     """
+    limits = FlowLimits.up_to(max_requests) if max_requests is not None else FlowLimits()
     if kubeconfig is None and not _default_files() and "KUBERNETES_SERVICE_HOST" in os.environ:
-        return _connect_in_cluster(name)
+        return _connect_in_cluster(name, limits)
     paths = [kubeconfig] if kubeconfig is not None else _default_files()
     chosen = _choose_context(name, paths, context)
 
@@ -107,7 +110,7 @@ async def connect(name: str, kubeconfig: Path | None, context: str | None) -> Cl
         return await _open_session(name, chosen)
 
     context_body = chosen.context.context
-    return Cluster(name, chosen.context.name, context_body.namespace, Transport(name, session))
+    return Cluster(name, chosen.context.name, context_body.namespace, Transport(name, session, limits=limits))
 
 
 def _default_files() -> list[Path]:
@@ -179,7 +182,7 @@ async def _open_session(name: str, choice: _Choice) -> Session:
         raise UsageError(f"{choice.shown} of the {name} cluster cannot be used: {error}", _flags_of(name)) from error
 
 
-def _connect_in_cluster(name: str) -> Cluster:
+def _connect_in_cluster(name: str, limits: FlowLimits) -> Cluster:
     async def session() -> Session:
         configuration = Configuration()
         try:
@@ -189,7 +192,7 @@ def _connect_in_cluster(name: str) -> Cluster:
             raise UsageError(f"The service account of the {name} cluster cannot be used: {error}") from error
 
     namespace = _SERVICE_ACCOUNT_NAMESPACE.read_text().strip() if _SERVICE_ACCOUNT_NAMESPACE.exists() else ""
-    return Cluster(name, IN_CLUSTER_CONTEXT, namespace, Transport(name, session))
+    return Cluster(name, IN_CLUSTER_CONTEXT, namespace, Transport(name, session, limits=limits))
 
 
 class _Rest(RESTClientObject):

@@ -67,9 +67,13 @@ async def pivot(
     options = options or PivotOptions()
     progress = _Progress(options, listener)
     async with AsyncExitStack() as stack:
-        origin = await stack.enter_async_context(await connect("source", source.kubeconfig, source.context))
+        origin = await stack.enter_async_context(
+            await connect("source", source.kubeconfig, source.context, source.max_requests)
+        )
         place = await _find_target(origin, target, options, progress, stack)
-        goal = await stack.enter_async_context(await connect("target", place.ref.kubeconfig, place.ref.context))
+        goal = await stack.enter_async_context(
+            await connect("target", place.ref.kubeconfig, place.ref.context, place.ref.max_requests)
+        )
         scene = await look_around((origin, goal), (source, place.ref), place, options, listener)
         moves = await _run(scene, progress)
         return PivotReport(

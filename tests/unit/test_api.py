@@ -29,7 +29,7 @@ class Library:
         self.opened: list[Cluster] = []
         lets_connect(monkeypatch, self.connect)
 
-    async def connect(self, name: str, kubeconfig: Path | None, context: str | None) -> Cluster:
+    async def connect(self, name: str, kubeconfig: Path | None, context: str | None, _most: int | None) -> Cluster:
         """Returns the cluster of that name."""
         assert (name, context) in (("source", None), ("target", None))
         assert str(kubeconfig) in ("source", "target")

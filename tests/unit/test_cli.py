@@ -240,6 +240,13 @@ def test_flags_reach_the_library(library: Library) -> None:
     assert "Moved namespace ns from here to there: 2 objects" in result.stdout
 
 
+def test_a_limit_of_requests_holds_for_both_clusters(library: Library) -> None:
+    flags = ("--kubeconfig", "a", "--to-kubeconfig", "c", "--max-requests")
+    assert run("move", *flags, "5").exit_code == 0
+    assert library.asked[:2] == [api.ClusterRef(Path("a"), None, 5), api.ClusterRef(Path("c"), None, 5)]
+    assert run("move", *flags, "0").exit_code == 2
+
+
 @pytest.mark.parametrize("flags", [(), ("-n", "")])
 def test_without_a_namespace_that_of_the_context_is_asked_for(library: Library, flags: tuple[str, ...]) -> None:
     run("move", "--to-kubeconfig", "c", *flags)

@@ -48,6 +48,15 @@ async def test_no_more_than_the_limit_are_inside_at_once_and_the_others_follow_i
     assert crowd.inside == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("most", "start"), [(1, 1), (8, 8), (100, 16)])
+async def test_a_ceiling_that_is_asked_for_is_never_passed(most: int, start: int) -> None:
+    gate = Flow(FlowLimits.up_to(most))
+    assert gate.limit == start
+    for _ in range(10_000):
+        gate.answered(0.01)
+    assert gate.limit == most
+
+
 async def test_a_request_that_fails_gives_its_place_back() -> None:
     gate = flow(1)
     with pytest.raises(ValueError, match="broken"):

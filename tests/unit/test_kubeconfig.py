@@ -15,6 +15,7 @@ import yaml
 
 from mover.errors import ApiError, UsageError
 from mover.kube import Cluster, connect
+from mover.kube.flow import FlowLimits
 from tests.unit.mover_builders import typed
 from tests.unit.scripted_server import Script, answer, failure, serve
 
@@ -312,6 +313,16 @@ async def test_a_pod_without_a_service_account_token_is_a_usage_error(monkeypatc
 async def test_in_a_pod_a_kubeconfig_that_is_given_still_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     assert (await connect("source", write(tmp_path / "config", config()), None)).context == "one"
+
+
+async def test_a_cluster_is_sent_as_many_requests_at_once_as_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "config", config())
+    assert (await connect("source", path, None, 3)).link.flow.limit == 3
+    assert (await connect("source", path, None)).link.flow.limit == FlowLimits().start
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    assert (await connect("source", None, None, 3)).link.flow.limit == 3
 
 
 async def test_nothing_is_opened_before_the_first_request(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
         server.bodies["/readyz"] = {}
         deploys(server)
 
-    async def connect(name: str, kubeconfig: Path | None, context: str | None) -> Cluster:
+    async def connect(name: str, kubeconfig: Path | None, context: str | None, _most: int | None) -> Cluster:
         return (stage.source if kubeconfig == SOURCE.kubeconfig else stage.target).direct()
 
     monkeypatch.setattr(run, "connect", connect)

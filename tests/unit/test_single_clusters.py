@@ -55,7 +55,7 @@ class Library:
         self.stage = Stage(OTHER, OTHER_MACHINE, BOTH)
         lets_connect(monkeypatch, self.connect)
 
-    async def connect(self, name: str, kubeconfig: Path | None, context: str | None) -> Cluster:
+    async def connect(self, name: str, kubeconfig: Path | None, context: str | None, _most: int | None) -> Cluster:
         """Returns the cluster of that name."""
         assert (name, context) in (("source", None), ("target", None))
         server = self.stage.source if str(kubeconfig) == "source" else self.stage.target
