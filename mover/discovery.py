@@ -94,9 +94,17 @@ async def _read(cluster: Cluster, namespace: str, known: Inventory) -> Inventory
     found = _flatten(await all_of([*lists, *credentials]))
     classes = await _classes_elsewhere(cluster, types, found, namespace)
     shared = await _classes_shared(cluster, types, namespace)
-    unique = {obj.uid: obj for obj in [*found, *classes]}
+    before = {obj.uid: obj for obj in known.objects}
+    unique = {obj.uid: _once(obj, before) for obj in [*found, *classes]}
     objects = tuple(sorted(unique.values(), key=lambda obj: obj.key))
     return Inventory(namespace, types, objects, providers, shared, known.strict_labels)
+
+
+def _once(obj: Object, before: Mapping[str, Object]) -> Object:
+    """Returns what is known already of an object that has not changed: of two snapshots most objects are held once."""
+    known = before.get(obj.uid, obj)
+    is_same = (known.type, known.resource_version) == (obj.type, obj.resource_version)
+    return known if is_same and obj.resource_version else obj
 
 
 async def movable_types(cluster: Cluster, *, strict_labels: bool = False) -> tuple[ResourceType, ...]:

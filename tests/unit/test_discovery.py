@@ -15,6 +15,7 @@ from mover.discovery import (
     NAMESPACES,
     SECRETS,
     Provider,
+    again,
     deletion_webhooks,
     discover,
     find_type,
@@ -24,6 +25,7 @@ from mover.discovery import (
     template_references,
 )
 from mover.errors import ForbiddenError, NotFoundError, UsageError
+from mover.kube.cluster import object_path
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import make, typed
 from tests.unit.scripted_server import Reply, failure
@@ -202,6 +204,20 @@ async def test_an_inventory_holds_the_namespace_and_what_is_cluster_scoped() -> 
     )
     assert await names_in(server) == ["Machine ns/here", "Wide /w"]
     assert await names_in(server, "") == ["Machine ns/here", "Machine other/there", "Wide /w"]
+
+
+async def test_what_has_not_changed_is_held_once_by_two_inventories() -> None:
+    changing, staying = make(rules.MACHINE, "changing"), make(rules.MACHINE, "staying")
+    server = management_cluster(crd(rules.MACHINE), changing, staying, make(rules.MACHINE, "going"))
+    async with server.cluster() as cluster:
+        first = await discover(cluster, "ns")
+        server.change(changing, spec={"new": True})
+        del server.bodies[object_path(first.objects[1].type, first.objects[1].key)]
+        second = await again(cluster, first)
+    assert [obj.key.name for obj in first.objects] == ["changing", "going", "staying"]
+    assert [obj.key.name for obj in second.objects] == ["changing", "staying"]
+    assert second.objects[0].body()["spec"] == {"new": True}
+    assert second.objects[1] is first.objects[2]
 
 
 async def test_secrets_of_infrastructure_providers_are_in_the_inventory_and_of_others_not() -> None:
