@@ -33,7 +33,7 @@ def compare_allocations(source: Iterable[Object], target: Iterable[Object]) -> d
 
     Args:
         source: What moves, as the target shall have it.
-        target: All that the target has of the types and namespaces that move.
+        target: All allocations that the target has in the namespaces that move; other objects do not matter.
     """
     originals = tuple(source)
     want, have = allocations(originals), allocations(target)
@@ -44,6 +44,11 @@ def compare_allocations(source: Iterable[Object], target: Iterable[Object]) -> d
             what = (", ".join(want[claim]), ", ".join(have.get(claim, ())))
             found[obj.uid] = Difference(str(claim), "what it was given", *what)
     return found
+
+
+def is_allocation(obj: Object) -> bool:
+    """Returns whether an object is what a claim was given."""
+    return obj.type.group_kind in _CLAIMS
 
 
 _CLAIMS: Mapping[rules.GroupKind, rules.GroupKind] = {

@@ -31,6 +31,7 @@ _SERVER_FIELDS = (
 _OF_THE_CLUSTER = ("owners", "managers", "finalizers")
 _SHOWN = 120
 _UID_KEY = re.compile(r'^k:\{"uid":"(?P<uid>[^"]+)"\}$')
+_UID_IN_FIELDS = re.compile(rb'"k:\{\\"uid\\":\\"([^"\\]+)')
 # kubectl's last-applied-configuration, an annotation, holds the data once more.
 _SECRET_FIELDS = ("data", "stringData", "metadata.annotations")
 
@@ -41,6 +42,12 @@ Names = Mapping[str, ObjectKey]
 def names_of(objects: Sequence[Object]) -> Names:
     """Returns which UID is which object."""
     return {obj.uid: obj.key for obj in objects}
+
+
+def uids_in(obj: Object) -> set[str]:
+    """Returns the UIDs of other objects that `normalised` looks up for an object."""
+    managed = (match.decode() for match in _UID_IN_FIELDS.findall(obj.raw))
+    return {*(owner.uid for owner in obj.owners), *managed}
 
 
 def normalised(obj: Object, names: Names) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType
-from mover.allocations import compare_allocations
+from mover.allocations import compare_allocations, is_allocation
 from mover.choices import RestoreStatus
 from mover.concurrency import all_of
-from mover.diff import differences, names_of, normalised
+from mover.diff import differences, names_of, normalised, uids_in
 from mover.errors import Difference, NotFoundError
 from mover.kube import Cluster
 from mover.plan import Plan
@@ -61,33 +61,70 @@ async def compare_copies(
         made: The copies; only those that the move created are compared.
         restore_status: Whose status must be equal, too.
     """
-    images = {obj.uid: plan.image(obj) for obj in plan.selection.selected}
-    copies = await read_objects(target, tuple(images.values()))
-    by_key = {obj.key: obj for obj in copies}
-    graph = plan.selection.graph
-    outside = {uid: owner.key for uid, owner in graph.virtual.items()}
-    source_names = {**names_of((*graph.objects.values(), *images.values())), **outside}
-    owners = {new: source_names[old] for old, new in made.new_uids.items() if old in source_names}
-    target_names = {**owners, **names_of(copies)}
-    found: dict[str, list[Difference]] = {}
-    for obj in sorted((images[uid] for uid in made.created), key=lambda obj: obj.key):
-        copy = by_key.get(obj.key)
-        if copy is None:
-            found[obj.uid] = [Difference(str(obj.key), "", "there", "")]
-            continue
-        want, have = normalised(obj, source_names), normalised(copy, target_names)
-        _leave_status_out(obj, want, have, restore_status)
-        if obj.uid in made.adopted:
+    comparison = _Comparison(plan, made, restore_status)
+
+    async def compare_space(resource: ResourceType, namespace: str) -> None:
+        for copy in await _read(target, resource, namespace, metadata_only=False):
+            comparison.take(copy)
+
+    await all_of(compare_space(*space) for space in _spaces(comparison.images))
+    return comparison.result()
+
+
+class _Comparison:
+    """Compares copies as they are read, so that no more of them are held than have to be."""
+
+    def __init__(self, plan: Plan, made: Made, restore_status: RestoreStatus) -> None:
+        self.images = tuple(plan.image(obj) for obj in plan.selection.selected)
+        self._wanted = {image.key: image for image in self.images if image.uid in made.created}
+        self._made = made
+        self._restore_status = restore_status
+        graph = plan.selection.graph
+        outside = {uid: owner.key for uid, owner in graph.virtual.items()}
+        self._source_names = {**names_of((*graph.objects.values(), *self.images)), **outside}
+        self._owners = {new: self._source_names[old] for old, new in made.new_uids.items() if old in self._source_names}
+        self._target_names = dict(self._owners)
+        self._there: set[ObjectKey] = set()
+        self._allocations: list[Object] = []
+        self._unsure: list[Object] = []
+        self._found: dict[str, list[Difference]] = {}
+
+    def take(self, copy: Object) -> None:
+        """Compares a copy; later, if it names objects of the target that others have made and that are not yet read."""
+        self._target_names[copy.uid] = copy.key
+        if is_allocation(copy):
+            self._allocations.append(copy)
+        if copy.key not in self._wanted:
+            return
+        self._there.add(copy.key)
+        if uids_in(copy) <= self._owners.keys():
+            self._compare(copy)
+        else:
+            self._unsure.append(copy)
+
+    def result(self) -> dict[str, list[Difference]]:
+        """Returns what was found when all copies were taken, in the order of the keys."""
+        for copy in self._unsure:
+            self._compare(copy)
+        for key in self._wanted.keys() - self._there:
+            self._found[self._wanted[key].uid] = [Difference(str(key), "", "there", "")]
+        for uid, difference in compare_allocations(self._wanted.values(), self._allocations).items():
+            self._found.setdefault(uid, []).append(difference)
+        in_order = (self._wanted[key].uid for key in sorted(self._wanted))
+        return {uid: self._found[uid] for uid in in_order if uid in self._found}
+
+    def _compare(self, copy: Object) -> None:
+        obj = self._wanted[copy.key]
+        want, have = normalised(obj, self._source_names), normalised(copy, self._target_names)
+        _leave_status_out(obj, want, have, self._restore_status)
+        if obj.uid in self._made.adopted:
             owners = want["metadata"]["owners"]
             have["metadata"]["owners"] = [owner for owner in have["metadata"]["owners"] if owner in owners]
         if not want["metadata"]["managers"]:
             # Somebody has cleared the original's managers; a server does not let a copy be without.
             have["metadata"]["managers"] = {}
         if different := differences(obj.key, want, have):
-            found[obj.uid] = different
-    for uid, difference in compare_allocations((images[uid] for uid in made.created), copies).items():
-        found.setdefault(uid, []).append(difference)
-    return found
+            self._found[obj.uid] = different
 
 
 def _without_status(managers: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,9 +219,12 @@ def _belongs_to_clusters(obj: Object, plan: Plan) -> bool:
 
 async def read_objects(cluster: Cluster, like: Sequence[Object], *, metadata_only: bool = False) -> tuple[Object, ...]:
     """Returns all objects of the types and namespaces of `like`, as they are on `cluster` now, sorted by key."""
-    spaces = sorted({(obj.type, obj.key.namespace) for obj in like})
-    lists = await all_of(_read(cluster, *space, metadata_only=metadata_only) for space in spaces)
+    lists = await all_of(_read(cluster, *space, metadata_only=metadata_only) for space in _spaces(like))
     return _sorted(obj for found in lists for obj in found)
+
+
+def _spaces(like: Sequence[Object]) -> list[tuple[ResourceType, str]]:
+    return sorted({(obj.type, obj.key.namespace) for obj in like})
 
 
 async def _read(cluster: Cluster, resource: ResourceType, namespace: str, *, metadata_only: bool) -> tuple[Object, ...]:

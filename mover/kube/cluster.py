@@ -338,14 +338,23 @@ class Cluster:
         objects: list[Object] = []
         token = ""
         while True:
-            params = {"limit": str(PAGE_SIZE), **({"continue": token} if token else {})}
-            request = Request("GET", collection_path(resource, namespace), params, accept=accept)
-            answer = await self._json(request)
-            objects.extend(parse_object(resource, item) for item in answer.get("items") or ())
-            metadata = answer.get("metadata") or {}
-            token = metadata.get("continue") or ""
+            found, token, version = await self._list_part(resource, namespace, accept, token)
+            objects.extend(found)
             if not token:
-                return Page(tuple(objects), metadata.get("resourceVersion") or "")
+                return Page(tuple(objects), version)
+
+    async def _list_part(
+        self, resource: ResourceType, namespace: str, accept: str, token: str
+    ) -> tuple[Sequence[Object], str, str]:
+        """Returns the objects of one page, the token of the next one, "" at the end, and the list's version.
+
+        The parsed answer is several times as large as its objects: it is not held while the next one is waited for.
+        """
+        params = {"limit": str(PAGE_SIZE), **({"continue": token} if token else {})}
+        answer = await self._json(Request("GET", collection_path(resource, namespace), params, accept=accept))
+        metadata = answer.get("metadata") or {}
+        objects = [parse_object(resource, item) for item in answer.get("items") or ()]
+        return objects, metadata.get("continue") or "", metadata.get("resourceVersion") or ""
 
     def _event_of(self, resource: ResourceType, path: str, event: Mapping[str, Any]) -> WatchEvent:
         body = event["object"]

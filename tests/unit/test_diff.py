@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from graph import rules
 from graph.resource import Object
-from mover.diff import compare, content, differences, names_of, normalised
+from mover.diff import compare, content, differences, names_of, normalised, uids_in
 from tests.unit.mover_builders import make, typed
 
 
@@ -200,3 +201,11 @@ def test_two_sets_are_compared_object_by_object_with_the_owners_of_each() -> Non
         ("Widget ns/new", "", "", "there"),
         ("Widget ns/other", "spec.a", "1", "2"),
     ]
+
+
+def test_the_uids_that_an_object_names_are_those_of_its_owners_and_of_the_owners_in_its_managed_fields() -> None:
+    owner = make(rules.CLUSTER, "c", metadata={"uid": "owner"})
+    fields: Mapping[str, Any] = {"f:metadata": {"f:ownerReferences": {".": {}, 'k:{"uid":"former"}': {}}}, "f:spec": {}}
+    entries = [{"manager": "m", "operation": "Update", "fieldsV1": fields}]
+    obj = make(rules.MACHINE, "m", owners=[owner], metadata={"managedFields": entries})
+    assert uids_in(obj) == {"owner", "former"}

@@ -68,6 +68,23 @@ async def test_an_owner_that_leads_to_the_sources_object_is_a_difference() -> No
     assert [one.path for one in differences] == ["metadata.owners[0].uid"]
 
 
+async def test_an_owner_that_others_have_made_anew_is_known_whenever_it_is_read() -> None:
+    """Lists are compared as they come; that of the owner comes last here."""
+    kind = typed(("a.example.org", "Thing"), move=True)
+    thing = make(kind, "t", owners=[MACHINE], metadata={"managedFields": ENTRIES})
+    plan, server = plan_of(CLUSTER, MACHINE, thing), FakeApiServer("target")
+    copier = Copier(server.direct(), plan, MoveOptions(), {})
+    await copier.copy_all(lambda _: None)
+    server.change(MACHINE, metadata={"uid": "anew"})
+    anew = [reference | {"uid": "anew"} for reference in thing.body()["metadata"]["ownerReferences"]]
+    server.change(thing, metadata={"ownerReferences": anew})
+    assert await compare_copies(server.direct(), plan, copier.made(), RestoreStatus.ALL) == {}
+    none = [reference | {"uid": "none"} for reference in anew]
+    server.change(thing, metadata={"ownerReferences": none})
+    (differences,) = (await compare_copies(server.direct(), plan, copier.made(), RestoreStatus.ALL)).values()
+    assert [one.path for one in differences] == ["metadata.owners[0].uid"]
+
+
 async def test_a_copy_that_is_not_there_is_a_difference() -> None:
     assert await found(plan_of(CLUSTER, MACHINE), gone=True) == [Difference("Machine ns/m", "", "there", "")]
 
