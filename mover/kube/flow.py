@@ -2,7 +2,9 @@
 
 Additive increase, multiplicative decrease: the limit grows by one per round of requests while answers stay quick,
 shrinks a little when they take much longer than the quickest ones, halves on a 429 and then waits as long as the
-server says (Retry-After). The API server's priority and fairness stays in charge: this only avoids running into it.
+server says (Retry-After). Slow answers alone leave a few at once: they may be slow for another reason, and one after
+the other would not be answered any sooner. The API server's priority and fairness stays in charge: this only avoids
+running into it.
 """
 
 from __future__ import annotations
@@ -22,16 +24,25 @@ _QUICK_FLOOR_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class FlowLimits:
-    """Bounds of the number of requests under way at once."""
+    """Bounds of the number of requests under way at once.
+
+    Attributes:
+        start: The number to begin with.
+        floor: What a server that answers 429 can bring it down to.
+        slow_floor: What slow answers can bring it down to.
+        ceiling: The largest number.
+    """
 
     start: int = 16
     floor: int = 1
     ceiling: int = 48
+    slow_floor: int = 8
 
     @classmethod
     def up_to(cls, requests: int) -> Self:
         """Returns bounds with that ceiling, 1 at least."""
-        return cls(start=min(cls().start, requests), ceiling=requests)
+        default = cls()
+        return cls(start=min(default.start, requests), ceiling=requests, slow_floor=min(default.slow_floor, requests))
 
 
 class Flow:
@@ -65,8 +76,8 @@ class Flow:
         """Takes note of an answer that came after `latency_s` seconds."""
         self._quickest_s = min(self._quickest_s, max(latency_s, _QUICK_FLOOR_S))
         self._average_s += _SMOOTHING * (latency_s - self._average_s)
-        if self._average_s > _SLOW * self._quickest_s:
-            self._limit = max(float(self._limits.floor), self._limit - 1 / self._limit)
+        if self._average_s > _SLOW * self._quickest_s and self._limit > self._limits.slow_floor:
+            self._limit = max(float(self._limits.slow_floor), self._limit - 1 / self._limit)
         else:
             self._limit = min(float(self._limits.ceiling), self._limit + 1 / self._limit)
         self._admit()

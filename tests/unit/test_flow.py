@@ -37,8 +37,8 @@ class Crowd:
             await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
-def flow(start: int, floor: int = 1, ceiling: int = 48) -> Flow:
-    return Flow(FlowLimits(start, floor, ceiling))
+def flow(start: int, floor: int = 1, ceiling: int = 48, slow_floor: int = 1) -> Flow:
+    return Flow(FlowLimits(start, floor, ceiling, slow_floor))
 
 
 async def test_no_more_than_the_limit_are_inside_at_once_and_the_others_follow_in_their_order() -> None:
@@ -97,11 +97,22 @@ async def test_quick_answers_let_the_limit_grow_by_one_per_round_up_to_the_ceili
 
 
 async def test_answers_much_slower_than_the_quickest_shrink_the_limit_down_to_the_floor() -> None:
-    gate = flow(4, floor=2)
+    gate = flow(4, slow_floor=2)
     gate.answered(0.01)
     for _ in range(100):
         gate.answered(1.0)
     assert gate.limit == 2
+
+
+async def test_slow_answers_do_not_keep_down_what_a_429_brought_down() -> None:
+    gate = flow(8, slow_floor=4)
+    gate.answered(0.01)
+    for _ in range(3):
+        gate.throttled(0.0)
+    assert gate.limit == 1
+    for _ in range(100):
+        gate.answered(1.0)
+    assert gate.limit == 4
 
 
 async def test_jitter_among_very_quick_answers_does_not_shrink_the_limit() -> None:
