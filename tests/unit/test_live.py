@@ -128,7 +128,7 @@ async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     monkeypatch.setattr(module, "_FIRST_REOPENING_S", 0.0)
     monkeypatch.setattr(module, "_LONGEST_REOPENING_S", 0.0)
     server = Server()
-    server.has(10, machine("a", 5), machine("b", 6), machine("hidden", 7))
+    server.has(10, machine("hidden", 7), machine("a", 5), machine("b", 6))
     async with Live(server, "ns", [MACHINES]) as live:
         yield Stage(server, live, LiveCluster(live, lambda obj: obj.key.name != "hidden"))
 
