@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from graph.resource import Object
+from graph.rules import CLUSTER
 from graph.unit import Unit, units
 from mover.choices import UnitOrder
-from mover.discovery import again
+from mover.discovery import again, find_type
 from mover.errors import MoverError, RefusedError, StoppedError
 from mover.events import Event, Listener, Noted, ObjectDone, RollingStarted, UnitEnded, UnitStarted, Waiting
 from mover.execute.copying import create_namespaces, missing_namespaces
@@ -123,20 +124,29 @@ class _Roll:
         world = World(unit, self._plan.selection.graph)
         source, target = self._lives
         clusters = Clusters(LiveCluster(source, world.on_source), LiveCluster(target, world.on_target))
-        rules = replace(
-            self._plan.rules,
-            clusters=unit.clusters,
-            hosts=unit.hosts,
-            shared=queue.needed_by_others(unit),
-            brought=self._plan.rules.brought | unit.shared,
-        )
+        needed = queue.needed_by_others(unit)
 
         async def move(listener: Listener) -> Outcome:
+            rules = replace(
+                self._plan.rules,
+                clusters=unit.clusters,
+                hosts=unit.hosts,
+                shared=unit.shared if await self._have_others_come() else needed,
+                brought=self._plan.rules.brought | unit.shared,
+            )
             known = replace(self._plan.inventory, namespace=unit.namespace, objects=())
             plan = make_plan(await again(clusters.source, known), rules)
             return await self._carry_out(clusters, await check_unit(clusters.target, plan, self._options), listener)
 
         return move
+
+    async def _have_others_come(self) -> bool:
+        """Returns whether there are Clusters on the source that were not there: they may use what units share."""
+        resource = find_type(self._plan.inventory.types, CLUSTER)
+        if resource is None:
+            return False
+        found = await LiveCluster(self._lives[0], lambda _: True).list(resource, self._plan.inventory.namespace)
+        return any(obj.uid not in self._plan.selection.graph.objects for obj in found.objects)
 
     async def _move_rest(self) -> None:
         """Moves what belongs to no unit, and what something of it shared with them."""

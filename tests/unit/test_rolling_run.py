@@ -10,16 +10,30 @@ from typing import Any, cast
 import pytest
 
 from graph import rules
-from graph.unit import Unit
-from mover.errors import Call, ConnectionFailedError, MoverError, RefusedError, StoppedError
-from mover.events import Event, Listener, Noted, ObjectDone, PhaseStarted, RollingStarted, UnitEnded, UnitStarted
+from graph.selection import Fate
+from graph.unit import Unit, units
+from mover.errors import Call, ConnectionFailedError, MoverError, Problem, RefusedError, StoppedError
+from mover.events import (
+    Event,
+    Listener,
+    Noted,
+    ObjectDone,
+    PhaseStarted,
+    RollingStarted,
+    UnitEnded,
+    UnitStarted,
+    ignore,
+)
 from mover.execute.forward import Outcome
 from mover.execute.lease import Claim, LeaseLostError
-from mover.execute.run import Claims, InterruptedMoveError, RolledBackError
+from mover.execute.run import Claims, Clusters, InterruptedMoveError, RolledBackError
+from mover.kube import Cluster, Live
 from mover.models import MoveOptions, Phase, RollingOptions, UnitFate, UnitReport
 from mover.plan import Plan
+from mover.preflight import Findings
 from mover.rolling import run as module
 from mover.rolling.queue import UnitQueue
+from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import make, plan_of
 from tests.unit.scripted_server import until
 
@@ -220,3 +234,31 @@ async def test_units_are_told_of_and_their_notes_and_objects_but_not_their_phase
     ]
     assert isinstance(events[3], UnitEnded)
     assert not any(isinstance(event, PhaseStarted) for event in events)
+
+
+@pytest.mark.parametrize("come", [False, True])
+async def test_what_units_share_stays_for_clusters_that_have_come_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, *, come: bool
+) -> None:
+    """The last unit would take the class along; somebody has made another Cluster that may use it."""
+    used = {"topology": {"classRef": {"name": "k"}}}
+    klass, one, other = make(rules.CLUSTER_CLASS, "k"), *(make(rules.CLUSTER, name, spec=used) for name in "ab")
+    plan = plan_of(klass, one, other)
+    server = FakeApiServer()
+    server.put(klass, other, *([make(rules.CLUSTER, "new", spec=used)] if come else []))
+    judged: list[Plan] = []
+
+    async def check_unit(_: Cluster, plan: Plan, __: MoveOptions) -> Findings:
+        judged.append(plan)
+        return Findings(plan, (Problem("check", "target", "it", "is judged", "nothing"),), (), {}, {})
+
+    monkeypatch.setattr(module, "check_unit", check_unit)
+    _, last = units(plan.selection)
+    clusters = Clusters(server.direct(), server.direct())
+    async with Live(clusters.source, "ns", plan.inventory.types) as live:
+        roll = module._Roll(clusters, (live, live), Claims(Claim(), Claim()), plan, MoveOptions(), ignore)
+        with pytest.raises(RefusedError):
+            await roll._mover(last, UnitQueue([], {klass.key}))(ignore)
+    (found,) = judged
+    assert found.selection.decisions[klass.uid].fate is (Fate.KEEP if come else Fate.MOVE)
+    assert [obj.key for obj in found.selection.moved if obj.type == other.type] == [other.key]
