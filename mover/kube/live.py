@@ -21,9 +21,9 @@ from graph.resource import Object, ObjectKey, ResourceType
 from mover import errors
 from mover.kube.cluster import Cluster, Page, WatchEvent, Written, collection_path
 
-_WATCH_S = 120.0
-"""Not longer: a connection that has died without a word is noticed when nothing comes for so long."""
+_WATCH_S = 40.0
 _CATCH_UP_S = 60.0
+"""Longer than a watch: a connection that has died without a word is noticed when that does not end in time."""
 _FIRST_REOPENING_S = 0.1
 _LONGEST_REOPENING_S = 5.0
 _REMEMBERED = 2_000

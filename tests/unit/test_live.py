@@ -373,3 +373,20 @@ async def test_nothing_is_followed_any_more_at_the_end(stage: Stage) -> None:
     (follower,) = stage.live._tasks
     await stage.live.__aexit__(None, None, None)
     assert follower.cancelled()
+
+
+async def test_a_watch_that_has_died_without_a_word_is_noticed_before_lists_give_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    real = stage.server.watch
+
+    def watch(*given: Any) -> AsyncGenerator[WatchEvent]:
+        asked.append(given[3])
+        return real(*given)
+
+    monkeypatch.setattr(stage.server, "watch", watch)
+    await stage.names()
+    await until(lambda: bool(asked))
+    # The transport allows a watch five seconds more.
+    assert asked[0] + 5 < module._CATCH_UP_S
