@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -16,7 +17,7 @@ from mover.models import MANAGER
 from mover.record import NAMESPACE as RECORDS
 from tests.faults import wire as wires
 from tests.faults.ledger import LEDGER
-from tests.faults.scene import Scene, make_scene
+from tests.faults.scene import SMALL, Scene, make_scene
 from tests.integration.conftest import namespace
 from tests.testbed.client import AdminClient
 from tests.testbed.kind import ManagementCluster
@@ -104,9 +105,17 @@ def seen_by(witness: Witness, space: str = "") -> Sequence[Violation]:
 
 
 @pytest.fixture
-async def scene(pair: Pair, namespace: str, witness: Witness, wire: wires.Wire) -> AsyncIterator[Scene]:
+def shape() -> Mapping[str, Any]:
+    """Returns the shape of the fleet of a scene."""
+    return SMALL
+
+
+@pytest.fixture
+async def scene(
+    pair: Pair, namespace: str, witness: Witness, wire: wires.Wire, shape: Mapping[str, Any]
+) -> AsyncIterator[Scene]:
     """A fleet on the calm pair, watched by the witness."""
-    made = await make_scene(pair, namespace)
+    made = await make_scene(pair, namespace, shape)
     yield made
     wire.mend()
     await _assert_nothing_lost(made)

@@ -18,6 +18,7 @@ from mover.diff import differences, names_of, normalised
 from mover.events import Event, Listener, ObjectDone, PhaseStarted, ignore
 from mover.models import MANAGER, MoveOptions, MoveReport, Phase
 from mover.record import Record, name_of
+from mover.scope import namespace_of
 from tests.faults.ledger import LEDGER
 from tests.testbed.client import AdminClient, AdminError
 from tests.testbed.fleet import Fleet, FleetSpec, build
@@ -91,7 +92,7 @@ class Scene:
         """Returns the records of this move on both clusters, the source's first."""
         refs = (self.pair.source_ref, self.pair.target_ref)
         found = [record for ref in refs for record in await status_async(ref)]
-        return [record for record in found if record.scope == self.namespace]
+        return [record for record in found if namespace_of(record.scope) == self.namespace]
 
     async def on_source(self) -> Objects:
         """Returns what is in the namespace on the source, of the types that the fleet has."""
@@ -175,17 +176,13 @@ async def _with_client(kubeconfig: Path, change: Change) -> None:
         await change(client)
 
 
-async def make_scene(pair: Pair, namespace: str) -> Scene:
-    """Returns a scene with a fleet of one machine and one spare host, and nothing on the target."""
-    spec = FleetSpec(
-        namespace=namespace,
-        cluster_name=f"{namespace}-c",
-        host_name=f"{namespace}-h",
-        workers=0,
-        control_planes=1,
-        spare_hosts=1,
-        paused_conditions=False,
-    )
+SMALL: Mapping[str, Any] = {"workers": 0, "control_planes": 1, "spare_hosts": 1, "paused_conditions": False}
+"""The shape of a fleet of one machine and one spare host."""
+
+
+async def make_scene(pair: Pair, namespace: str, shape: Mapping[str, Any] = SMALL) -> Scene:
+    """Returns a scene with a small fleet, and nothing on the target."""
+    spec = FleetSpec(namespace=namespace, cluster_name=f"{namespace}-c", host_name=f"{namespace}-h", **shape)
     fleet = await build(pair.on_source, spec)
     LEDGER.tried += 1
     types = frozenset(await _types_of(pair.on_source))
