@@ -111,6 +111,7 @@ async def test_the_last_two_leave_at_once_what_stays_anyway() -> None:
     a, b = (unit(name, K, lasting=[K]) for name in "ab")
     queue = UnitQueue([a, b], {K})
     assert [await take(queue), await take(queue)] == [a, b]
+    queue.done(a, moved=True)
     assert queue.needed_by_others(b) == {K}
 
 
@@ -121,6 +122,8 @@ async def test_the_last_two_leave_at_once_what_a_failed_one_still_uses() -> None
     queue.done(a, moved=False)
     assert [await take(queue), await take(queue)] == [b, c]
     assert queue.needed_by_others(b) == queue.needed_by_others(c) == {K}
+    queue.done(b, moved=True)
+    assert queue.needed_by_others(c) == {K}
 
 
 async def test_what_others_need_is_what_those_use_that_wait_work_or_have_failed() -> None:
