@@ -81,7 +81,7 @@ def test_copies_are_seen_by_their_names_in_whatever_namespace() -> None:
 
 
 def test_a_name_counts_for_its_kind_only() -> None:
-    assert not world().on_target(make(rules.SECRET, "m"))
+    assert not world().on_target(make(rules.MACHINE_DEPLOYMENT, "m"))
 
 
 def test_the_copy_of_what_has_appeared_is_seen_once_the_original_was() -> None:
