@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -114,11 +114,11 @@ async def test_no_unit_is_begun_after_a_failure_if_that_is_asked_for(scene: Scen
     await scene.assert_untouched()
 
 
-async def _program(scene: Scene, *sent: str) -> tuple[int, str, str]:
+async def _program(scene: Scene, *sent: str, flags: Sequence[str] = ()) -> tuple[int, str, str]:
     """Returns how `capi-mover move --rolling` ended, which may send itself a signal, and what it printed and said."""
     run = ("-m", "tests.faults.rolling_program", *sent) if sent else ("-c", "from mover.cli import app; app()")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *run, "move", "--rolling", "-n", scene.namespace),
+        *(sys.executable, *run, "move", "--rolling", "-n", scene.namespace, *flags),
         *("--kubeconfig", str(scene.source.kubeconfig), "--to-kubeconfig", str(scene.target.kubeconfig)),
         cwd=REPOSITORY,
         stdin=asyncio.subprocess.DEVNULL,
@@ -148,14 +148,25 @@ async def test_units_at_work_when_the_program_was_killed_are_finished_by_the_sam
     await assert_moved(scene)
 
 
-async def test_a_terminated_program_undoes_the_units_at_work_and_begins_no_other(scene: Scene) -> None:
-    code, printed, said = await _program(scene, "SIGTERM", Phase.CREATING.value, "1", "1")
+@pytest.mark.parametrize(
+    ("parallel", "ended"),
+    [
+        (1, "0 moved, 1 rolled-back, 0 stopped, 2 not begun"),
+        (2, "1 moved, 2 rolled-back, 0 stopped, 0 not begun"),
+    ],
+)
+async def test_a_terminated_program_undoes_the_units_at_work_and_begins_no_other(
+    scene: Scene, parallel: int, ended: str
+) -> None:
+    flags = ("--parallel-units", str(parallel))
+    code, _, said = await _program(scene, "SIGTERM", Phase.CREATING.value, "1", str(parallel), flags=flags)
     assert code == 4
-    assert "Stopped by a signal. Units: 0 moved, " in said
-    assert "0 stopped" in said
-    assert "Give the same command again to go on" in said
-    assert "Cluster " + f"{scene.namespace}-c-3" not in printed
-    await scene.assert_untouched()
+    assert f"Stopped by a signal. Units: {ended}. Give the same command again to go on" in said
+    source, target = await scene.on_source(), await scene.on_target()
+    left = of_cluster(scene, 2) | of_cluster(scene, 3)
+    assert unversioned(only(source, left)) == unversioned(only(scene.before, left))
+    assert not left & set(target)
+    assert not await scene.records()
     code, *_ = await _program(scene)
     assert code == 0
     await assert_moved(scene)
