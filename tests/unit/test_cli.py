@@ -168,11 +168,12 @@ class Library:
         rolling: RollingOptions,
         _listener: Listener,
     ) -> RollingReport:
-        """Returns a report of units of one Cluster each, with the fates that are set."""
+        """Returns a report of units of one Cluster each, with the fates that are set; the next time all move."""
         self.asked += [source, target, options, rolling]
+        fates, self.fates = self.fates, dict.fromkeys(self.fates, UnitFate.MOVED)
         units = tuple(
             UnitReport(namespace="ns", clusters=(name,), fate=fate, error="" if fate is UnitFate.MOVED else "it broke")
-            for name, fate in self.fates.items()
+            for name, fate in fates.items()
         )
         return RollingReport(source="here", target="there", namespace=options.namespace or "", units=units)
 
