@@ -10,6 +10,7 @@ from benchmarks.bed import DISTANT_MS, LOOPBACK_MS
 from benchmarks.results import CLUSTERCTL, MOVER, MOVER_NO_STATUS, Move, Result, Results
 
 COMPARED, LARGEST = 800, 10_900
+"""Below the first, what any move costs whatever it moves (some 400 calls, two seconds) outweighs its objects."""
 GRAPH_OBJECTS = 100_000
 _Found = TypeVar("_Found", bound=Result)
 
@@ -135,13 +136,14 @@ def _scaling(results: Results) -> Verdict:
 
 def _rates(results: Results) -> Iterator[Verdict]:
     for found in sorted(results.floor, key=lambda found: (found.round_trip_ms, found.size)):
-        yield Verdict(RATE, f"{found.size:,} objects, {_way(found.round_trip_ms)}", 100 * found.share)
+        if found.size >= COMPARED:
+            yield Verdict(RATE, f"{found.size:,} objects, {_way(found.round_trip_ms)}", 100 * found.share)
 
 
 def _calls(results: Results, target: Target, tool: str) -> Iterator[Verdict]:
     """Yields the calls at each size; a slow way makes no other calls."""
     for move in sorted(results.moves, key=lambda move: move.size):
-        if move.tool == tool and move.round_trip_ms == LOOPBACK_MS:
+        if move.tool == tool and move.round_trip_ms == LOOPBACK_MS and move.size >= COMPARED:
             yield Verdict(target, f"{move.size:,} objects", move.calls_per_object)
 
 

@@ -12,8 +12,8 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,12 +108,24 @@ class Claim:
 
     Attributes:
         lost: Why it is not held any more, None as long as it is.
-        may_lapse: Whether the body goes on though the cluster is out of reach. It may once a move is undone: the
-            source is to be resumed whatever becomes of the target.
     """
 
     lost: LeaseLostError | None = None
-    may_lapse: bool = False
+    _undoing: int = 0
+
+    @property
+    def may_lapse(self) -> bool:
+        """Returns whether the body goes on though the cluster is out of reach."""
+        return self._undoing > 0
+
+    @contextmanager
+    def lapsing(self) -> Iterator[None]:
+        """Lets the lease lapse inside: when a move is undone the source is resumed whatever becomes of the target."""
+        self._undoing += 1
+        try:
+            yield
+        finally:
+            self._undoing -= 1
 
 
 @asynccontextmanager

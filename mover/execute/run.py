@@ -170,7 +170,8 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
         try:
             # The source is to be resumed even if the target is dead for good.
             await _require_same_clusters(clusters, record)
-            (await claims.enter_async_context(held(clusters.target, record.scope))).may_lapse = True
+            claim = await claims.enter_async_context(held(clusters.target, record.scope))
+            claims.enter_context(claim.lapsing())
         except TransientError as error:
             listener(Noted(f"The target cannot be reached: {error}"))
         record = await read_record(clusters.source, record.scope) or record
@@ -229,9 +230,9 @@ async def _give_up(
             "Go on with: capi-mover resume, or undo it with: capi-mover rollback",
         ) from error
     listener(Noted(f"The move failed and is rolled back: {why}"))
-    claims.target.may_lapse = True
     try:
-        await roll_back(clusters.source, clusters.target, journal, forward.plan, listener, forward.made)
+        with claims.target.lapsing():
+            await roll_back(clusters.source, clusters.target, journal, forward.plan, listener, forward.made)
     except MoverError as second:
         raise InterruptedMoveError(
             f"{why}\nThe move {record.id} could not be rolled back either: {second}", "Try again: capi-mover rollback"

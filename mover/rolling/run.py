@@ -150,11 +150,14 @@ class _Roll:
 
     async def _move_rest(self) -> None:
         """Moves what belongs to no unit, and what something of it shared with them."""
-        known = replace(self._plan.inventory, objects=())
-        brought = self._plan.rules.brought.union(*(unit.shared for unit in self._units))
-        rules = replace(self._plan.rules, brought=brought)
-        plan = make_plan(await again(self._clusters.source, known), rules)
-        findings = await check_unit(self._clusters.target, plan, self._options)
+        try:
+            findings = await self._rest()
+        except MoverError as error:
+            namespace = self._plan.inventory.namespace
+            refused = UnitReport(namespace=namespace, clusters=(), fate=UnitFate.REFUSED, error=str(error))
+            self._ended.append(refused)
+            return
+        plan = findings.plan
         left = [obj for obj in plan.selection.selected if obj.uid not in findings.used]
 
         async def move(listener: Listener) -> Outcome:
@@ -162,6 +165,14 @@ class _Roll:
 
         if left:
             await self._reported(plan.scope, None, len(left), move)
+
+    async def _rest(self) -> Findings:
+        """Returns what is left on the source to move, and what stands against it."""
+        known = replace(self._plan.inventory, objects=())
+        brought = self._plan.rules.brought.union(*(unit.shared for unit in self._units))
+        rules = replace(self._plan.rules, brought=brought)
+        plan = make_plan(await again(self._clusters.source, known), rules)
+        return await check_unit(self._clusters.target, plan, self._options)
 
     async def _carry_out(self, clusters: Clusters, findings: Findings, listener: Listener) -> Outcome:
         if findings.problems:

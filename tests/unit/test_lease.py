@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -188,8 +189,9 @@ async def test_the_lease_is_renewed_while_the_body_runs() -> None:
 async def body_until_lost(server: FakeApiServer, lose: Any, *, may_lapse: bool = False) -> list[str]:
     """Runs a body that never ends; returns how it ended."""
     ended: list[str] = []
-    async with held(server.direct(), "ns") as claim:
-        claim.may_lapse = may_lapse
+    async with held(server.direct(), "ns") as claim, AsyncExitStack() as stack:
+        if may_lapse:
+            stack.enter_context(claim.lapsing())
         lose()
         try:
             await asyncio.wait_for(asyncio.Event().wait(), 5)
@@ -240,10 +242,10 @@ async def test_a_lease_that_may_lapse_does_not_cancel_the_body_and_is_released_w
     monkeypatch.setattr(lease, "DURATION_S", 0.01)
     server = FakeApiServer()
     async with held(server.direct(), "ns") as claim:
-        claim.may_lapse = True
-        server.before = lambda _: reset
-        await until(lambda: claim.lost is not None)
-        server.before = lambda _: None
+        with claim.lapsing():
+            server.before = lambda _: reset
+            await until(lambda: claim.lost is not None)
+            server.before = lambda _: None
     assert claim.lost is not None
     assert claim.lost.unreachable
     assert server.bodies == {}
@@ -315,3 +317,12 @@ async def test_a_lease_that_cannot_be_released_is_left_to_end_by_itself() -> Non
     async with held(server.direct(), "ns"):
         server.before = lambda _: reset
     assert PATH in server.bodies
+
+
+async def test_a_lease_may_lapse_for_as_long_as_one_of_several_moves_is_undone() -> None:
+    claim = lease.Claim()
+    with claim.lapsing():
+        with claim.lapsing():
+            pass
+        assert claim.may_lapse
+    assert not claim.may_lapse
