@@ -88,14 +88,14 @@ async def discover(cluster: Cluster, namespace: str, *, strict_labels: bool = Fa
 
 async def _read(cluster: Cluster, namespace: str, known: Inventory) -> Inventory:
     types, providers = known.types, known.providers
-    lists = [_list(cluster, resource, namespace) for resource in types]
+    before = {obj.uid: obj for obj in known.objects}
+    lists = [_list(cluster, resource, namespace, before) for resource in types]
     spaces = [space for space in credential_namespaces(providers) if namespace and space != namespace]
-    credentials = [_list(cluster, SECRETS, space) for space in spaces]
+    credentials = [_list(cluster, SECRETS, space, before) for space in spaces]
     found = _flatten(await all_of([*lists, *credentials]))
     classes = await _classes_elsewhere(cluster, types, found, namespace)
     shared = await _classes_shared(cluster, types, namespace)
-    before = {obj.uid: obj for obj in known.objects}
-    unique = {obj.uid: _once(obj, before) for obj in [*found, *classes]}
+    unique = {obj.uid: obj for obj in [*found, *classes]}
     objects = tuple(sorted(unique.values(), key=lambda obj: obj.key))
     return Inventory(namespace, types, objects, providers, shared, known.strict_labels)
 
@@ -205,9 +205,11 @@ async def _require_namespace(cluster: Cluster, namespace: str) -> None:
         ) from error
 
 
-async def _list(cluster: Cluster, resource: ResourceType, namespace: str) -> tuple[Object, ...]:
+async def _list(
+    cluster: Cluster, resource: ResourceType, namespace: str, before: Mapping[str, Object]
+) -> tuple[Object, ...]:
     try:
-        return (await cluster.list(resource, namespace)).objects
+        return tuple(_once(obj, before) for obj in (await cluster.list(resource, namespace)).objects)
     except NotFoundError:
         # The CRD has gone, or does not serve its storage version: there is nothing that could be read.
         return ()
@@ -222,7 +224,7 @@ async def _classes_shared(cluster: Cluster, types: Sequence[ResourceType], names
     resource = find_type(types, rules.CLUSTER)
     if not namespace or resource is None:
         return frozenset()
-    clusters = await _list(cluster, resource, "")
+    clusters = await _list(cluster, resource, "", {})
     used = (topology_class(obj) for obj in clusters if obj.key.namespace != namespace)
     return frozenset(key for key in used if key is not None and key.namespace == namespace)
 

@@ -215,7 +215,9 @@ async def _start(clusters: Clusters, asked: Asked, mutators: Sequence[Mutator], 
             listener(Noted(str(warning)))
         if findings.problems:
             raise RefusedError(findings.problems)
-    outcome = await start(clusters, findings, asked.options, listener)
+    moving = start(clusters, findings, asked.options, listener)
+    del findings
+    outcome = await moving
     return _report(clusters, outcome, clock.seconds)
 
 

@@ -90,7 +90,10 @@ async def start(clusters: Clusters, findings: Findings, options: MoveOptions, li
                 f"A move of the same objects was begun meanwhile ({found.newest.id})", "See: capi-mover status"
             )
         await require_alone(clusters, scope)
-        return await begin(clusters, claims, findings, options, listener)
+        beginning = begin(clusters, claims, findings, options, listener)
+        # The preflight's plan is not held beside that of the paused source: one of a fleet takes a hundred megabytes.
+        del findings
+        return await beginning
 
 
 async def begin(
@@ -99,7 +102,9 @@ async def begin(
     """Carries out what the preflight has accepted, under claims that keep everybody else away; see `start`."""
     journal = Journal(await _new_record(clusters, findings, options), (clusters.source, clusters.target))
     await _begin(journal)
-    return await _run(clusters, claims, journal, findings.plan, listener)
+    running = _run(clusters, claims, journal, findings.plan, listener)
+    del findings
+    return await running
 
 
 async def require_alone(clusters: Clusters, scope: str) -> None:
@@ -189,6 +194,7 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
 async def _run(clusters: Clusters, claims: Claims, journal: Journal, plan: Plan, listener: Listener) -> Outcome:
     timeout_s = journal.record.options.timeout_s
     forward = Forward(clusters.source, clusters.target, journal, plan, listener)
+    del plan
     try:
         async with asyncio.timeout(timeout_s or None):
             return await forward.run()
