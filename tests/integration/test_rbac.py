@@ -141,6 +141,7 @@ ON_OCCASION: Mapping[tuple[Side, str], str] = {
     ("source", "get"): "an object that changed while it was deleted is read again",
     ("source", "watch"): "a kind is waited for while its controllers have not confirmed the pause",
     ("source", "patch"): "a kind has finalizers, a pause, or a webhook that looks at its deletion",
+    ("target", "watch"): "a rolling move follows what it has written",
     ("target", "get"): "a copy that changed while a rollback removed it is read again",
     ("target", "patch"): "a kind has several field managers",
     ("target", "update"): "an original changed while it was copied",
@@ -182,3 +183,27 @@ async def test_the_documented_rights_are_enough_and_nothing_is_granted_that_is_n
     assert {(found.side, found.verb) for found in bare} == {("source", "list"), ("source", "watch")}
     others = [found for found in unused if (found.group, found.resource.partition("/")[0]) not in kinds]
     assert {(found.side, found.verb, found.resource) for found in others} <= BESIDE
+
+
+async def test_a_rolling_move_needs_no_other_rights(guarded: Guarded, fleet: Fleet, grants: set[Permission]) -> None:
+    """It comes after the move of the whole fleet, and moves another one."""
+    source = guarded.admins["source"]
+    for key in fleet.unrelated:
+        await source.delete(f"/api/v1/namespaces/{NAMESPACE}/{key.kind.lower()}s/{key.name}")
+    spec = FleetSpec(
+        namespace=NAMESPACE,
+        cluster_name="r",
+        host_name="q",
+        control_planes=1,
+        workers=1,
+        spare_hosts=0,
+        paused_conditions=False,
+    )
+    rolled = await build(source, spec)
+    report = await api.roll_async(*guarded.refs(), MoveOptions(namespace=NAMESPACE))
+    assert not report.failed
+    assert set(rolled.movable) <= set(await inspect.objects(guarded.admins["target"], NAMESPACE))
+    used, forbidden = rights.audited(guarded.folder, USERS)
+    assert not forbidden
+    assert used <= grants
+    assert Permission("target", "watch", rules.CAPI_GROUP, "machines", NAMESPACE) in used
