@@ -47,10 +47,12 @@ _BY_STATUS: Mapping[int, type[errors.ApiError]] = {
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how long a transient failure is tried again."""
+    """How often and how long a transient failure is tried again; a server that is only busy (429) for longer."""
 
     attempts: int = 8
     total_s: float = 60.0
+    busy_attempts: int = 40
+    busy_total_s: float = 300.0
     first_wait_s: float = 0.2
     longest_wait_s: float = 8.0
     longest_asked_wait_s: float = 30.0
@@ -283,12 +285,16 @@ class Transport:
     def _is_enough(self, request: Request, began: float, state: RetryCallState) -> bool:
         """Returns whether a request was tried often and long enough.
 
-        One that is soon told is tried less often, unless the server is only busy: then it will answer.
+        A server that is only busy will answer: of a user whom it lets hardly anything through it refuses many requests
+        many times. One that is soon told is tried less often otherwise.
         """
-        error = state.outcome.exception() if state.outcome else None
-        is_short = request.soon_told and not isinstance(error, errors.ThrottledError)
-        attempts = self._policy.soon_attempts if is_short else self._policy.attempts
-        return state.attempt_number >= attempts or time.monotonic() - began >= self._policy.total_s
+        policy, error = self._policy, state.outcome.exception() if state.outcome else None
+        attempts, total_s = policy.attempts, policy.total_s
+        if isinstance(error, errors.ThrottledError):
+            attempts, total_s = policy.busy_attempts, policy.busy_total_s
+        elif request.soon_told:
+            attempts = policy.soon_attempts
+        return state.attempt_number >= attempts or time.monotonic() - began >= total_s
 
     def _wait(self, state: RetryCallState) -> float:
         jittered = wait_random_exponential(self._policy.first_wait_s, self._policy.longest_wait_s)(state)

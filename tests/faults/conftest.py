@@ -41,6 +41,7 @@ def excuse(space: str, *rules: Rule) -> None:
 
 IMPATIENT = RetryPolicy(
     attempts=4,
+    busy_attempts=4,
     total_s=30,
     first_wait_s=0.02,
     longest_wait_s=0.2,

@@ -18,6 +18,7 @@ from mover.kube.transport import RetryPolicy, Session, Transport
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
 QUICK = RetryPolicy(
     attempts=4,
+    busy_attempts=6,
     total_s=10.0,
     first_wait_s=0.001,
     longest_wait_s=0.002,

@@ -138,9 +138,9 @@ async def test_an_answer_that_takes_too_long_is_a_failed_connection() -> None:
         forever.set()
 
 
-@pytest.mark.parametrize(("reply", "tries"), [(answer(500), QUICK.soon_attempts), (answer(429), QUICK.attempts)])
+@pytest.mark.parametrize(("reply", "tries"), [(answer(500), QUICK.soon_attempts), (answer(429), QUICK.busy_attempts)])
 async def test_what_is_soon_told_is_tried_less_unless_the_server_is_only_busy(reply: Reply, tries: int) -> None:
-    script = Script(*[reply] * QUICK.attempts)
+    script = Script(*[reply] * QUICK.busy_attempts)
     async with script.transport() as link:
         with pytest.raises(errors.TransientError):
             await link.send(Request("GET", "/api/v1/things", soon_told=True))
@@ -169,7 +169,7 @@ async def test_a_throttled_request_waits_as_long_as_the_server_asks() -> None:
 
 async def test_a_retry_after_that_is_no_number_is_as_good_as_none() -> None:
     script = Script(failure(429, "", headers={"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}))
-    async with script.transport(RetryPolicy(attempts=1)) as link:
+    async with script.transport(RetryPolicy(busy_attempts=1)) as link:
         with pytest.raises(errors.ThrottledError) as caught:
             await link.send(GET)
     assert caught.value.retry_after_s == 0.0
@@ -299,3 +299,13 @@ async def test_a_stream_is_counted_as_a_watch() -> None:
 
 def test_json_is_what_a_request_sends_and_accepts_by_default() -> None:
     assert (GET.content_type, GET.accept, GET.body) == (JSON, JSON, None)
+
+
+async def test_a_server_that_is_only_busy_is_tried_more_often_than_one_that_fails() -> None:
+    busy, failing = Script(*[failure(429, "")] * 9), Script(*[failure(500, "")] * 9)
+    for script, tries in ((busy, QUICK.busy_attempts), (failing, QUICK.attempts)):
+        async with script.transport() as link:
+            with pytest.raises(errors.TransientError):
+                await link.send(GET)
+        assert len(script.requests) == tries
+    assert QUICK.busy_attempts > QUICK.attempts
