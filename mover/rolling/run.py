@@ -218,14 +218,11 @@ def in_order(found: Iterable[Unit], plan: Plan, order: UnitOrder) -> list[Unit]:
         if order is UnitOrder.SIZE:
             return len(unit.objects), ""
         if order is UnitOrder.AGE:
-            return 0, min(map(_created, (plan.object(uid) for uid in unit.objects if _is_cluster_of(unit, plan, uid))))
+            clusters = (obj for obj in map(plan.selection.graph.by_key, unit.clusters) if obj is not None)
+            return 0, min(map(_created, clusters))
         return 0, ""
 
     return sorted(found, key=rank)
-
-
-def _is_cluster_of(unit: Unit, plan: Plan, uid: str) -> bool:
-    return plan.object(uid).key in unit.clusters
 
 
 def _created(obj: Object) -> str:

@@ -17,44 +17,16 @@ from mover.diff import content
 from mover.events import Event, Listener, UnitStarted, ignore
 from mover.models import MoveOptions, RollingOptions, RollingReport, UnitFate
 from mover.pause import is_paused
+from tests.integration.shared_fleet import BMC, build_shared
 from tests.testbed.client import AdminClient
 from tests.testbed.collector import wait_for_collector
-from tests.testbed.fleet import Fleet, FleetSpec, build
+from tests.testbed.fleet import Fleet
 from tests.testbed.kind import ManagementCluster
 from tests.testbed.management import start_management_pair
 from tests.testbed.pair import Pair
 from tests.testbed.witness import Expectations, Witness
 
 Objects = Mapping[ObjectKey, Object]
-BMC = "shared-bmc"
-
-
-async def _fleet(pair: Pair, namespace: str, *, clusters: int = 4) -> Fleet:
-    """Returns clusters of one class, two hosts each and two spare ones; the first two share a BMC's Secret."""
-    spec = FleetSpec(
-        namespace=namespace,
-        cluster_name=f"{namespace}-c",
-        host_name=f"{namespace}-h",
-        clusters=clusters,
-        control_planes=1,
-        workers=1,
-        spare_hosts=2,
-        topology=True,
-        paused_conditions=False,
-    )
-    fleet = await build(pair.on_source, spec)
-    hosts = f"/apis/metal3.io/v1alpha1/namespaces/{namespace}/baremetalhosts"
-    owners = []
-    for number in (1, 3):
-        host = await pair.on_source.get(f"{hosts}/{namespace}-h-{number:04d}")
-        name, uid = host["metadata"]["name"], host["metadata"]["uid"]
-        owners.append({"apiVersion": host["apiVersion"], "kind": "BareMetalHost", "name": name, "uid": uid})
-        bmc = {**host["spec"]["bmc"], "credentialsName": BMC}
-        await pair.on_source.patch_merge(f"{hosts}/{name}", {"spec": {"bmc": bmc}})
-    metadata = {"name": BMC, "ownerReferences": owners}
-    body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": "secret"}}
-    await pair.on_source.create(f"/api/v1/namespaces/{namespace}/secrets", body)
-    return fleet
 
 
 def _names(namespace: str, *numbers: int) -> tuple[str, ...]:
@@ -155,7 +127,7 @@ def _is_paused(cluster: Mapping[str, Any]) -> bool:
 
 
 async def test_a_namespace_rolls_two_clusters_at_a_time_and_then_the_rest(pair: Pair, namespace: str) -> None:
-    fleet = await _fleet(pair, namespace)
+    fleet = await build_shared(pair, namespace, clusters=4)
     before = await pair.source_objects(namespace)
     shared = _shared(namespace, before, fleet)
     assert {key.kind for key in shared} >= {"ClusterClass", "Secret", "KubeadmConfigTemplate"}
@@ -180,7 +152,7 @@ async def test_a_namespace_rolls_two_clusters_at_a_time_and_then_the_rest(pair: 
 
 
 async def test_chosen_clusters_roll_and_the_others_are_not_touched(pair: Pair, namespace: str) -> None:
-    fleet = await _fleet(pair, namespace)
+    fleet = await build_shared(pair, namespace, clusters=4)
     before = await pair.source_objects(namespace)
     shared = _shared(namespace, before, fleet)
     one, two, three, four = (_of_cluster(namespace, number, before) for number in (1, 2, 3, 4))
@@ -209,7 +181,7 @@ async def test_chosen_clusters_roll_and_the_others_are_not_touched(pair: Pair, n
 
 
 async def test_what_one_move_has_brought_does_not_stop_a_rolling_one(pair: Pair, namespace: str) -> None:
-    fleet = await _fleet(pair, namespace, clusters=2)
+    fleet = await build_shared(pair, namespace, clusters=2)
     before = await pair.source_objects(namespace)
     chosen = MoveOptions(namespace=namespace, clusters=_names(namespace, 2), existing=ExistingPolicy.REFUSE)
     await move_async(pair.source_ref, pair.target_ref, chosen)
@@ -219,7 +191,7 @@ async def test_what_one_move_has_brought_does_not_stop_a_rolling_one(pair: Pair,
 
 
 async def test_units_begin_in_the_order_that_is_asked_for(pair: Pair, namespace: str) -> None:
-    await _fleet(pair, namespace, clusters=2)
+    await build_shared(pair, namespace, clusters=2)
     begun: list[str] = []
 
     def listen(event: Event) -> None:
@@ -248,7 +220,7 @@ async def fresh_pair(fresh_planes: tuple[ManagementCluster, ManagementCluster]) 
 async def test_clusters_of_all_namespaces_roll(fresh_pair: Pair, namespace: str) -> None:
     pair = fresh_pair
     spaces = (f"{namespace}-one", f"{namespace}-two")
-    fleets = [await _fleet(pair, space, clusters=2) for space in spaces]
+    fleets = [await build_shared(pair, space, clusters=2) for space in spaces]
     before = {space: await pair.source_objects(space) for space in spaces}
     report = await _roll(pair, "")
     units = {(unit.namespace, unit.clusters) for unit in report.units if unit.fate is UnitFate.MOVED}

@@ -13,44 +13,15 @@ from mover.choices import ExistingPolicy
 from mover.diff import content
 from mover.models import MoveOptions
 from mover.pause import is_paused
+from tests.integration.shared_fleet import BMC, build_shared
 from tests.testbed.client import AdminClient
 from tests.testbed.collector import wait_for_collector
-from tests.testbed.fleet import Fleet, FleetSpec, build
 from tests.testbed.pair import Pair
 from tests.testbed.witness import Expectations, Witness
 
 Objects = Mapping[ObjectKey, Object]
 CLUSTERS = 3
 SHARED_KINDS = {"ClusterClass", "FirmwareSchema"}
-BMC = "shared-bmc"
-
-
-async def _fleet(pair: Pair, namespace: str) -> Fleet:
-    """Returns three clusters of one class, two hosts each and two spare ones; the first two share a BMC's Secret."""
-    spec = FleetSpec(
-        namespace=namespace,
-        cluster_name=f"{namespace}-c",
-        host_name=f"{namespace}-h",
-        clusters=CLUSTERS,
-        control_planes=1,
-        workers=1,
-        spare_hosts=2,
-        topology=True,
-        paused_conditions=False,
-    )
-    fleet = await build(pair.on_source, spec)
-    hosts = f"/apis/metal3.io/v1alpha1/namespaces/{namespace}/baremetalhosts"
-    owners = []
-    for number in (1, 3):
-        host = await pair.on_source.get(f"{hosts}/{namespace}-h-{number:04d}")
-        name, uid = host["metadata"]["name"], host["metadata"]["uid"]
-        owners.append({"apiVersion": host["apiVersion"], "kind": "BareMetalHost", "name": name, "uid": uid})
-        bmc = {**host["spec"]["bmc"], "credentialsName": BMC}
-        await pair.on_source.patch_merge(f"{hosts}/{name}", {"spec": {"bmc": bmc}})
-    metadata = {"name": BMC, "ownerReferences": owners}
-    body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": "secret"}}
-    await pair.on_source.create(f"/api/v1/namespaces/{namespace}/secrets", body)
-    return fleet
 
 
 def _of_cluster(namespace: str, number: int, objects: Objects) -> set[ObjectKey]:
@@ -101,7 +72,7 @@ def _assert_whole(target: Objects, before: Objects, keys: set[ObjectKey]) -> Non
 
 
 async def test_clusters_of_a_namespace_move_one_by_one_and_then_the_rest(pair: Pair, namespace: str) -> None:
-    fleet = await _fleet(pair, namespace)
+    fleet = await build_shared(pair, namespace, clusters=CLUSTERS)
     before = await pair.source_objects(namespace)
     one, two, three = (_of_cluster(namespace, number, before) for number in (1, 2, 3))
     shared = _shared(before)
