@@ -74,7 +74,19 @@ class Noted:
     text: str
 
 
-Event = PhaseStarted | ObjectDone | Waiting | PhaseEnded | RollingStarted | UnitStarted | UnitEnded | Noted
+Step = PhaseStarted | ObjectDone | Waiting | PhaseEnded
+"""What a move goes through, on its own or as a unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class InUnit:
+    """A step of one unit of a rolling move; the steps of several come mixed."""
+
+    unit: str
+    step: Step
+
+
+Event = Step | RollingStarted | UnitStarted | InUnit | UnitEnded | Noted
 Listener = Callable[[Event], None]
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from graph.unit import Unit
 from mover.events import (
     Event,
+    InUnit,
     Noted,
     ObjectDone,
     PhaseEnded,
@@ -104,6 +105,8 @@ class LineView:
                 return f"  {verb} {subject}"
             case Noted(text):
                 return text
+            case InUnit(_, ObjectDone() | Waiting() as step):
+                return self._line(step)
         return _unit_line(event)
 
 
@@ -168,6 +171,8 @@ class BarView:
             case UnitEnded(unit, _, _):
                 self._at_work.remove(unit)
                 self._tell_units(advance=1)
+            case InUnit(_, ObjectDone() as step):
+                self._print(step)
             case Noted(text):
                 self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 

@@ -15,7 +15,19 @@ from graph.unit import Unit, units
 from mover.choices import UnitOrder
 from mover.discovery import again, find_type
 from mover.errors import MoverError, RefusedError, StoppedError
-from mover.events import Event, Listener, Noted, ObjectDone, RollingStarted, UnitEnded, UnitStarted, Waiting
+from mover.events import (
+    Event,
+    InUnit,
+    Listener,
+    Noted,
+    ObjectDone,
+    PhaseEnded,
+    PhaseStarted,
+    RollingStarted,
+    UnitEnded,
+    UnitStarted,
+    Waiting,
+)
 from mover.execute.copying import create_namespaces, missing_namespaces
 from mover.execute.forward import Outcome
 from mover.execute.run import Claims, Clusters, InterruptedMoveError, RolledBackError, begin, claimed, require_alone
@@ -237,14 +249,14 @@ def _fate_after(error: MoverError) -> UnitFate:
 
 
 def _told_of(scope: str, listener: Listener) -> Listener:
-    """Returns a listener for one unit: of its phases nothing is told, many go at once."""
+    """Returns a listener for one unit: its steps are told as steps of that unit, many go at once."""
 
     def tell(event: Event) -> None:
         match event:
             case Noted(text):
                 listener(Noted(f"{described(scope)}: {text}"))
-            case ObjectDone() | Waiting():
-                listener(event)
+            case PhaseStarted() | ObjectDone() | Waiting() | PhaseEnded():
+                listener(InUnit(scope, event))
 
     return tell
 

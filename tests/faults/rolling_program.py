@@ -17,10 +17,9 @@ from typing import Any, Self
 
 from mover import cli
 from mover.cli import rolling, terminal
-from mover.events import Event, ObjectDone, UnitEnded, UnitStarted
+from mover.events import Event, InUnit, ObjectDone, UnitEnded, UnitStarted
 from mover.models import Phase
 from mover.report import View
-from mover.scope import clusters_of
 
 
 class Ending:
@@ -52,8 +51,8 @@ class Ending:
                 self._at_work.add(unit)
             case UnitEnded(unit, _, _):
                 self._at_work.discard(unit)
-            case ObjectDone(phase, subject, _) if phase is self._phase:
-                self._done.update(unit for unit in self._at_work if _is_of(subject, unit))
+            case InUnit(unit, ObjectDone(phase, _, _)) if phase is self._phase:
+                self._done[unit] += 1
                 self._end_if_it_is_time()
 
     def _end_if_it_is_time(self) -> None:
@@ -61,10 +60,6 @@ class Ending:
         if self._sent is not None and len(reached) >= self._units:
             sent, self._sent = self._sent, None
             os.kill(os.getpid(), sent)
-
-
-def _is_of(subject: str, unit: str) -> bool:
-    return any(f"{subject}-".find(f"/{name}-") >= 0 for name in clusters_of(unit))
 
 
 def main(name: str, phase: str, number: str, units: str, *arguments: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from graph.resource import ObjectKey
 from mover.api import roll_async
-from mover.events import Event, Listener, ObjectDone, UnitEnded, UnitStarted, ignore
+from mover.events import Event, InUnit, Listener, ObjectDone, UnitEnded, UnitStarted, ignore
 from mover.models import MoveOptions, Phase, RollingOptions, RollingReport, UnitFate
 from mover.pause import is_paused
 from tests.faults import policies
@@ -183,7 +183,7 @@ def _when_two_create(action: Callable[[], None]) -> Listener:
                 at_work.add(unit)
             case UnitEnded(unit, _, _):
                 at_work.discard(unit)
-            case ObjectDone(Phase.CREATING, _, _) if len(at_work) > 1 and pending:
+            case InUnit(_, ObjectDone(Phase.CREATING, _, _)) if len(at_work) > 1 and pending:
                 pending.pop()()
 
     return listen

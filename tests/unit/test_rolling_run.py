@@ -15,6 +15,7 @@ from graph.unit import Unit, units
 from mover.errors import Call, ConnectionFailedError, MoverError, Problem, RefusedError, StoppedError
 from mover.events import (
     Event,
+    InUnit,
     Listener,
     Noted,
     ObjectDone,
@@ -223,17 +224,17 @@ async def test_no_unit_is_begun_without_the_lease_of_the_target(stage: Stage) ->
     assert stage.begun == ["a", "b"]
 
 
-async def test_units_are_told_of_and_their_notes_and_objects_but_not_their_phases(stage: Stage) -> None:
+async def test_units_are_told_of_and_of_all_their_steps(stage: Stage) -> None:
     await stage.run(parallel=1)
     started, *events = stage.events
     assert started == RollingStarted(4)
-    assert events[:3] == [
+    assert events[:4] == [
         UnitStarted("ns/a", 1),
-        ObjectDone(Phase.PAUSING, "a", "paused"),
+        InUnit("ns/a", PhaseStarted(Phase.PAUSING, 1)),
+        InUnit("ns/a", ObjectDone(Phase.PAUSING, "a", "paused")),
         Noted("Cluster a of namespace ns: note"),
     ]
-    assert isinstance(events[3], UnitEnded)
-    assert not any(isinstance(event, PhaseStarted) for event in events)
+    assert isinstance(events[4], UnitEnded)
 
 
 @pytest.mark.parametrize("come", [False, True])
