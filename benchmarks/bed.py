@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import compileall
+import functools
 import os
 import shutil
 import sys
@@ -27,6 +29,7 @@ from tests.testbed.management import start_management_pair
 from tests.testbed.toxiproxy import Toxiproxy
 from tests.testbed.versions import Versions
 
+_REPOSITORY = Path(__file__).parent.parent
 NAMESPACE = "fleet"
 CLUSTERS = {100: 1, 800: 5, 3_100: 20, 10_900: 70}
 """Size -> Clusters of ten machines each; the smallest has five machines."""
@@ -162,8 +165,11 @@ async def clusterctl(scope: Scope, bed: Bed, fleet: Fleet, size: int) -> Move:
     return _move(scope, CLUSTERCTL, size, bed.round_trip_ms, measured)
 
 
+@functools.cache
 def mover_program() -> str:
-    """Returns the path of capi-mover's program."""
+    """Returns the path of capi-mover's program; its modules are compiled, as by whatever installs it."""
+    for package in ("graph", "mover"):
+        compileall.compile_dir(_REPOSITORY / package, quiet=1)
     return str(Path(sys.executable).parent / MOVER)
 
 

@@ -197,7 +197,7 @@ def _by_uid(objects: Iterable[Object]) -> dict[str, Object]:
 def _sort_key(obj: Object) -> tuple[str, str, str, str, int, str, bytes]:
     # Of two readings of one object the one with the greater resourceVersion comes last, and stays.
     key, version = obj.key, obj.resource_version
-    return (key.group, key.kind, key.namespace, key.name, len(version), version, obj.raw)
+    return (key.group, key.kind, key.namespace, key.name, len(version), version, obj.packed)
 
 
 def _key_tuple(key: ObjectKey) -> tuple[str, str, str, str]:

@@ -169,7 +169,7 @@ def test_an_owner_both_hard_and_soft_is_one_edge_with_both() -> None:
 
 def test_bodies_are_not_read_where_no_rule_needs_them() -> None:
     broken = make(WIDGET, "a")
-    unread = Object(broken.type, broken.key, broken.uid, "", raw=b"not JSON")
+    unread = Object(broken.type, broken.key, broken.uid, "", packed=b"not JSON")
     assert build([unread]).objects[broken.uid] is unread
 
 

@@ -168,7 +168,7 @@ async def test_a_creation_is_posted_to_the_collection_in_the_name_of_its_manager
     assert (sent.method, sent.path, dict(sent.query)) == (
         "POST",
         collection_path(WIDGETS, "ns"),
-        {"fieldManager": "me"},
+        {"fieldManager": "me", "fieldValidation": "Ignore"},
     )
     assert sent_json(script)["kind"] == "Widget"
     assert (written.uid, written.resource_version, written.generation) == ("u", "7", 2)
@@ -193,7 +193,7 @@ async def test_a_merge_patch_goes_to_the_object() -> None:
     assert (sent.method, sent.path) == ("PATCH", object_path(WIDGETS, KEY))
     assert sent.content_type == "application/merge-patch+json"
     assert sent_json(script) == {"spec": {"a": None}}
-    assert dict(sent.query) == {"fieldManager": "me"}
+    assert dict(sent.query) == {"fieldManager": "me", "fieldValidation": "Ignore"}
 
 
 async def test_a_status_is_replaced_as_a_whole_through_its_subresource() -> None:
