@@ -52,7 +52,7 @@ format: venv ## Format the code and mend what ruff can mend
 
 .PHONY: testbed
 testbed: venv ## Build and cache the real parts of the test bed
-	@$(BIN)/python -m tests.testbed.gobuild kube-apiserver kube-controller-manager etcd clusterctl toxiproxy
+	@$(BIN)/python -m tests.testbed.gobuild kube-apiserver kube-controller-manager kubectl etcd clusterctl toxiproxy
 
 .PHONY: controllers
 controllers: venv ## Build and cache Cluster API's own controllers

@@ -41,6 +41,7 @@ class Tool(StrEnum):
 
     KUBE_APISERVER = "kube-apiserver"
     KUBE_CONTROLLER_MANAGER = "kube-controller-manager"
+    KUBECTL = "kubectl"
     ETCD = "etcd"
     CLUSTERCTL = "clusterctl"
     TOXIPROXY = "toxiproxy"
@@ -99,6 +100,13 @@ RECIPES: Mapping[Tool, Recipe] = {
         "k8s.io/kubernetes/cmd/kube-controller-manager",
         "kubernetes",
         "2 minutes",
+        _KUBERNETES_VERSION,
+    ),
+    Tool.KUBECTL: Recipe(
+        "k8s.io/kubernetes",
+        "k8s.io/kubernetes/cmd/kubectl",
+        "kubernetes",
+        "1 minute",
         _KUBERNETES_VERSION,
     ),
     Tool.ETCD: Recipe("go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3", "etcd", "1 minute"),
@@ -258,7 +266,7 @@ def _build(tool: Tool, version: str, path: Path) -> None:
 
 def _asset(tool: Tool, environment: Mapping[str, str]) -> Path | None:
     folder = environment.get("KUBEBUILDER_ASSETS")
-    if not folder or tool not in (Tool.ETCD, Tool.KUBE_APISERVER, Tool.KUBE_CONTROLLER_MANAGER):
+    if not folder or tool not in (Tool.ETCD, Tool.KUBE_APISERVER, Tool.KUBE_CONTROLLER_MANAGER, Tool.KUBECTL):
         return None
     path = Path(folder) / tool
     return path if os.access(path, os.X_OK) else None
