@@ -14,7 +14,7 @@ from graph.resource import Object, ResourceType
 from mover.concurrency import both
 from mover.errors import UsageError
 from mover.kube import Cluster
-from mover.plan import Plan
+from mover.planning import Plan
 
 _SHOWN = 5
 

@@ -1,6 +1,6 @@
 """What a move may be asked to do: every verb on every resource that it sends to either cluster.
 
-One table, from which `capi-mover rbac` writes its roles. It follows from what mover.discovery, mover.preflight and
+One table, from which `capi-mover rbac` writes its roles. It follows from what mover.discovery, mover.checks and
 mover.execute send; a rollback is part of it. Pure functions.
 """
 

@@ -9,7 +9,7 @@ from typing import Any
 from graph.render import to_json, tree
 from graph.resource import Object
 from graph.selection import Fate, Rule
-from mover.plan import Plan
+from mover.planning import Plan
 
 _COUNTS = {Fate.MOVE: "MOVE", Fate.KEEP: "COPY, KEEP", Fate.LEAVE: "STAY"}
 _GAP = "   "

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Self
 
+from mover.checks import Findings, described, question_of, why_of
 from mover.errors import Problem
-from mover.preflight import Findings, described, question_of, why_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from graph.resource import Object, ObjectKey, ResourceType
-from mover.diff import content
+from mover.differences import content
 from mover.errors import MoverError
 from mover.models import RECORD_LABEL, MoveOptions, Phase
 from mover.pause import Pause

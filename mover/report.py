@@ -28,7 +28,7 @@ from mover.events import (
     Waiting,
 )
 from mover.models import KindCount, MoveReport, Phase, RollingReport
-from mover.plan import Plan
+from mover.planning import Plan
 from mover.record import Record
 from mover.scope import described, scope_of
 

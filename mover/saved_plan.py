@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from graph import rules
 from graph.resource import Object, ObjectKey
 from graph.selection import Fate
-from mover.diff import Names, names_of, normalised
+from mover.differences import Names, names_of, normalised
 from mover.errors import Problem, UsageError
 from mover.models import MANAGER, MoveOptions
-from mover.plan import Plan
+from mover.planning import Plan
 from mover.record import Identity
 
 FORMAT: Final = "capi-mover-plan"

@@ -15,10 +15,10 @@ from graph.resource import Object, ObjectKey, ResourceType
 from mover.allocations import compare_allocations, is_allocation
 from mover.choices import RestoreStatus
 from mover.concurrency import all_of
-from mover.diff import differences, names_of, normalised, uids_in
+from mover.differences import differences, names_of, normalised, uids_in
 from mover.errors import Difference, NotFoundError
 from mover.kube import Cluster
-from mover.plan import Plan
+from mover.planning import Plan
 
 _LISTS_AT_ONCE = 4
 """How many lists of copies are held at once: of a large fleet all of them would be a third of the memory."""

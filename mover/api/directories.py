@@ -10,7 +10,7 @@ from graph.resource import Object
 from mover.api.places import ClusterRef, namespace_of_move
 from mover.choosing import chooses
 from mover.concurrency import all_of
-from mover.diff import compare
+from mover.differences import compare
 from mover.discovery import discover
 from mover.errors import Difference, UsageError
 from mover.events import Listener, ignore
@@ -18,7 +18,7 @@ from mover.execute.backup import BackupResult, backup, release
 from mover.execute.restore import RestoreResult, restore, saved_objects
 from mover.kube import connect
 from mover.models import MoveOptions
-from mover.plan import make_plan
+from mover.planning import make_plan
 
 
 async def backup_async(

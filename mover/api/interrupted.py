@@ -13,7 +13,7 @@ from mover.execute.journal import list_records, read_record, under_way
 from mover.execute.run import Clusters, undo
 from mover.kube import connect
 from mover.models import MoveOptions, MoveReport
-from mover.plan import Mutator
+from mover.planning import Mutator
 from mover.record import Record
 from mover.scope import described, namespace_of, scope_of
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from graph.resource import Object
 from mover.api.places import ClusterRef, connected, namespace_of_move, require_answers
 from mover.api.planning import all_mutators, planned, read_plan, require_planned_cluster, steady_plan
+from mover.checks import Findings, check_move
 from mover.choosing import chooses
 from mover.concurrency import all_of
 from mover.errors import MoverError, Problem, RefusedError, StoppedError, UsageError
@@ -20,8 +21,7 @@ from mover.execute.forward import Outcome
 from mover.execute.journal import find, under_way
 from mover.execute.run import Clusters, go_on, start, undo
 from mover.models import KindCount, LeftObject, MoveOptions, MoveReport, Phase
-from mover.plan import Mutator
-from mover.preflight import Findings, check_move
+from mover.planning import Mutator
 from mover.record import Record
 from mover.saved_plan import SavedPlan, changes_since
 from mover.scope import scope_of

@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mover.checks import check_connections
 from mover.errors import RefusedError
 from mover.execute.run import Clusters
 from mover.kube import Cluster, connect
 from mover.models import MoveOptions
-from mover.preflight import check_connections
 
 DEFAULT_NAMESPACE = "default"
 

@@ -21,7 +21,7 @@ from mover.kube import Cluster, connect
 from mover.lookup import find_object
 from mover.models import MoveOptions
 from mover.namespace import check_rules, namespace_mutator
-from mover.plan import Mutator, Plan, Rules, make_plan
+from mover.planning import Mutator, Plan, Rules, make_plan
 from mover.saved_plan import SavedPlan, changes_since, decode, encode, planned_options, require_cluster, saved_plan
 from mover.waiting import wait_until
 

@@ -12,15 +12,15 @@ from graph.unit import units
 from mover.api.moving import require_none_under_way
 from mover.api.places import ClusterRef, connected, namespace_of_move, require_answers
 from mover.api.planning import all_mutators, steady_plan
+from mover.checks import check_move
+from mover.checks.target import read_target
 from mover.errors import RefusedError, UsageError
 from mover.events import Listener, Noted, ignore
 from mover.execute.clock import Clock
 from mover.execute.journal import find, under_way
 from mover.execute.run import Clusters, go_on, undo
 from mover.models import MoveOptions, Phase, RollingOptions, RollingReport, UnitFate, UnitReport
-from mover.plan import Mutator, Plan, make_plan
-from mover.preflight import check_move
-from mover.preflight.target import read_target
+from mover.planning import Mutator, Plan, make_plan
 from mover.record import Record
 from mover.rolling import roll
 from mover.scope import clusters_of, described, namespace_of, scope_of

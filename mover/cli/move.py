@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from mover.api import ClusterRef
     from mover.models import MoveOptions
-    from mover.plan import Plan
+    from mover.planning import Plan
 
 
 @app.command()

@@ -25,7 +25,7 @@ from mover.cli.options import (
 from mover.cli.terminal import errors_shown, new_console, print_all, print_json, print_text, run
 
 if TYPE_CHECKING:
-    from mover.plan import Plan
+    from mover.planning import Plan
 
 
 class PlanFormat(StrEnum):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from graph import rules
+from mover.checks.registry import check_plan
 from mover.concurrency import all_of
 from mover.directory import Draft, Manifest, SavedNamespace, begin, file_names, new_manifest, read_manifest
 from mover.discovery import NAMESPACES, discover
@@ -28,8 +29,7 @@ from mover.execute.run import identity_of
 from mover.kube import Cluster
 from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import Pause, resume_patch
-from mover.plan import Plan, make_plan
-from mover.preflight.registry import check_plan
+from mover.planning import Plan, make_plan
 from mover.scope import described
 from mover.verify import source_drift
 

@@ -20,7 +20,7 @@ from mover.execute.ready import run_ready
 from mover.kube import Cluster
 from mover.kube.cluster import Written
 from mover.models import MANAGER, MoveOptions
-from mover.plan import Plan
+from mover.planning import Plan
 from mover.verify import Made, read_objects, status_is_restored
 
 _REPLACES = 5

@@ -15,7 +15,7 @@ from graph import rules
 from graph.order import Order
 from graph.resource import Object
 from mover import metal3
-from mover.diff import content
+from mover.differences import content
 from mover.discovery import is_guarded
 from mover.errors import BlockedError, ConflictError, NotFoundError
 from mover.execute.copying import Copier

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 
 from graph.order import Order
 from graph.resource import Object
-from mover.diff import content
+from mover.checks.ties import check_left_dependents, check_split
+from mover.differences import content
 from mover.discovery import again, deletion_webhooks
 from mover.errors import BlockedError, StoppedError, VerificationError
 from mover.events import Listener, Noted
@@ -31,8 +32,7 @@ from mover.execute.resuming import resume
 from mover.kube import Cluster
 from mover.models import Phase
 from mover.pause import Pause, united
-from mover.plan import Plan, make_plan
-from mover.preflight.ties import check_left_dependents, check_split
+from mover.planning import Plan, make_plan
 from mover.record import PauseEntry, digest_of
 from mover.stripping import is_stripped
 from mover.verify import Made, compare_copies, read_objects, source_drift

@@ -18,7 +18,7 @@ from mover.concurrency import all_of
 from mover.errors import ApiError, ExpiredError, NotFoundError, TransientError
 from mover.events import Listener, Noted
 from mover.kube import Cluster, WatchEvent
-from mover.plan import Plan
+from mover.planning import Plan
 
 _WATCH_S = 300.0
 _FIRST_REOPENING_S = 0.1

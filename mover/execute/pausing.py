@@ -22,7 +22,7 @@ from mover.execute.ready import run_each
 from mover.kube import Cluster
 from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import Pause, fences_of, lagging, pause_of, pause_patch, united, unpaused_clusters, unready
-from mover.plan import Plan
+from mover.planning import Plan
 from mover.waiting import by_space, wait_until
 
 Note = Callable[[tuple[Pause, ...]], Awaitable[None]]

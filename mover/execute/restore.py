@@ -16,8 +16,9 @@ from typing import Any
 from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from mover import metal3
+from mover.checks.target import check_outside_owners, find_outside_owners, without_owner
 from mover.concurrency import all_of
-from mover.diff import content
+from mover.differences import content
 from mover.directory import Backup, Entry, Manifest, load
 from mover.discovery import NAMESPACES, Inventory, find_type, movable_types, resolve_type
 from mover.errors import AlreadyExistsError, Problem, RefusedError, UsageError, VerificationError
@@ -31,8 +32,7 @@ from mover.execute.run import identity_of
 from mover.kube import Cluster
 from mover.models import MANAGER, LeftObject, MoveOptions, Phase
 from mover.pause import PAUSED_FIELD, Pause, is_paused, united
-from mover.plan import Plan, Rules, make_plan
-from mover.preflight.target import check_outside_owners, find_outside_owners, without_owner
+from mover.planning import Plan, Rules, make_plan
 from mover.verify import compare_copies, read_objects, status_is_restored
 
 _NAME_LABEL = "kubernetes.io/metadata.name"

@@ -24,7 +24,7 @@ from mover.execute.resuming import resume
 from mover.kube import Cluster
 from mover.models import MANAGER, Phase
 from mover.pause import Pause, resume_patch
-from mover.plan import Plan
+from mover.planning import Plan
 from mover.record import Record, digest_of
 from mover.verify import read_objects
 from mover.waiting import wait_until

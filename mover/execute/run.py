@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from graph import rules
 from graph.resource import ObjectKey
+from mover.checks import Findings
 from mover.choices import OnFailure
 from mover.discovery import NAMESPACES, Inventory, discover
 from mover.errors import ApiError, MoverError, StoppedError, TransientError, UsageError, VerificationError
@@ -22,8 +23,7 @@ from mover.execute.lease import Claim, held, this_holder
 from mover.execute.rollback import roll_back
 from mover.kube import Cluster
 from mover.models import MoveOptions, Phase
-from mover.plan import Mutator, Plan, Rules, make_plan
-from mover.preflight import Findings
+from mover.planning import Mutator, Plan, Rules, make_plan
 from mover.record import Identity, Record
 from mover.scope import described
 

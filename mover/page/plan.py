@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from graph.render import rows, to_json
-from mover.plan import Plan
+from mover.planning import Plan
 
 _COLUMN = 210
 _ROW = 34

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping
 
 from graph import rules
 from graph.resource import Object
+from mover.checks.clusters import check_clusters
+from mover.checks.registry import check_plan
+from mover.checks.target import check_collisions, check_served, judge_collisions, read_target
 from mover.discovery import find_type
 from mover.errors import Problem
 from mover.pivot.choices import IRONIC_PLACES, Step
 from mover.pivot.places import Workloads, find_workloads, provider_deployments
 from mover.pivot.scene import Scene
 from mover.pivot.workloads import start_patch, why_unavailable
-from mover.preflight.clusters import check_clusters
-from mover.preflight.registry import check_plan
-from mover.preflight.target import check_collisions, check_served, judge_collisions, read_target
 
 
 async def find_problems(scene: Scene) -> list[Problem]:

@@ -17,7 +17,7 @@ from mover.pivot.memory import Memory, recall
 from mover.pivot.models import PivotOptions
 from mover.pivot.states import states_of
 from mover.pivot.workloads import wait_for
-from mover.plan import Plan, make_plan
+from mover.planning import Plan, make_plan
 from mover.record import Record
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from graph.resource import Object
 from graph.rules import CLUSTER
 from graph.unit import Unit, units
+from mover.checks import Findings, check_unit
 from mover.choices import UnitOrder
 from mover.discovery import again, find_type
 from mover.errors import MoverError, RefusedError, StoppedError
@@ -33,8 +34,7 @@ from mover.execute.forward import Outcome
 from mover.execute.run import Claims, Clusters, InterruptedMoveError, RolledBackError, begin, claimed, require_alone
 from mover.kube import Live, LiveCluster
 from mover.models import MoveOptions, RollingOptions, UnitFate, UnitReport
-from mover.plan import Plan, make_plan
-from mover.preflight import Findings, check_unit
+from mover.planning import Plan, make_plan
 from mover.rolling.queue import UnitQueue
 from mover.rolling.world import World
 from mover.scope import described, scope_of

@@ -12,7 +12,7 @@ import orjson
 
 from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
-from mover.diff import names_of, normalised
+from mover.differences import names_of, normalised
 from mover.models import MANAGER
 from mover.record import NAMESPACE as RECORDS
 from mover.record import name_of

@@ -11,8 +11,8 @@ from typing import Any, Final
 import orjson
 
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
-from mover.diff import Names as Uids
-from mover.diff import names_of, normalised
+from mover.differences import Names as Uids
+from mover.differences import names_of, normalised
 from tests.differential.world import collection_of
 from tests.testbed.client import AdminClient, AdminError
 
@@ -99,7 +99,7 @@ async def _list(client: AdminClient, resource: ResourceType) -> list[Object]:
 
 
 def normal_form(obj: Object, uids: Uids) -> Tree:
-    """Returns an object as it would be on any cluster: `mover.diff`'s form with generateName and deletion."""
+    """Returns an object as it would be on any cluster: `mover.differences`'s form with generateName and deletion."""
     whole = normalised(obj, uids)
     body = obj.body()["metadata"]
     metadata = {name: value for name, value in whole["metadata"].items() if not name.startswith("deletion")}

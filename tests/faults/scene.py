@@ -14,7 +14,7 @@ from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from mover.api import ClusterRef, move_async, resume_async, rollback_async, status_async
 from mover.choices import OnFailure
-from mover.diff import differences, names_of, normalised
+from mover.differences import differences, names_of, normalised
 from mover.events import Event, Listener, ObjectDone, PhaseStarted, ignore
 from mover.models import MANAGER, MoveOptions, MoveReport, Phase
 from mover.record import Record, name_of

@@ -17,7 +17,7 @@ import pytest
 from graph import rules
 from graph.resource import Object, ObjectKey, parse_object
 from mover.choices import RestoreStatus
-from mover.diff import differences, names_of, normalised
+from mover.differences import differences, names_of, normalised
 from mover.directory import begin, new_manifest
 from mover.directory.manifest import MARKER, NAME
 from mover.discovery import discover
@@ -27,7 +27,7 @@ from mover.execute.backup import BackupResult, backup, release
 from mover.execute.restore import RestoreResult, restore
 from mover.kube import connect
 from mover.models import MANAGER, MoveOptions, Phase
-from mover.plan import make_plan
+from mover.planning import make_plan
 from tests.testbed import gobuild
 from tests.testbed.fleet import Fleet, FleetSpec, build
 from tests.testbed.gobuild import Tool
@@ -49,7 +49,7 @@ from mover.errors import MoverError
 from mover.execute.backup import backup
 from mover.kube import connect
 from mover.models import MoveOptions, Phase
-from mover.plan import make_plan
+from mover.planning import make_plan
 
 kubeconfig, namespace, folder, wrong = sys.argv[1:]
 

@@ -13,7 +13,7 @@ from graph import rules
 from graph.resource import Object, ObjectKey, parse_object
 from mover.api import move_async, plan_async
 from mover.choices import RestoreStatus
-from mover.diff import differences, names_of, normalised
+from mover.differences import differences, names_of, normalised
 from mover.errors import PauseTimeoutError, RefusedError, UsageError
 from mover.execute.run import RolledBackError
 from mover.models import MANAGER, MoveOptions, Phase

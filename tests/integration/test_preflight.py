@@ -16,8 +16,8 @@ import pytest
 from graph import rules
 from graph.resource import ObjectKey
 from mover.api import move_async, preflight_async
+from mover.checks.registry import CHECKS
 from mover.errors import RefusedError
-from mover.preflight.registry import CHECKS
 from tests.integration import preflight_cases as cases
 from tests.integration import test_preflight_refusals as refusals
 from tests.integration import test_preflight_servers as servers

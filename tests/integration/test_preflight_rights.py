@@ -13,8 +13,8 @@ import pytest_asyncio
 from graph import rules
 from mover import api
 from mover.api import ClusterRef
+from mover.checks import question_of
 from mover.permissions import Permission, Side
-from mover.preflight import question_of
 from mover.rbac import Move, Subject, manifests, side_manifests
 from tests.integration.preflight_scene import Scene, make_scene
 from tests.testbed import rights

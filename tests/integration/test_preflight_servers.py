@@ -11,9 +11,9 @@ import pytest
 
 from graph import rules
 from mover import api
+from mover.checks import clusters, sizes
 from mover.kube import connect
 from mover.permissions import Side
-from mover.preflight import clusters, sizes
 from tests.faults import policies
 from tests.integration.preflight_scene import (
     Ask,

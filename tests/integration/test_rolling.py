@@ -13,7 +13,7 @@ from graph import rules
 from graph.resource import Object, ObjectKey
 from mover.api import move_async, roll_async
 from mover.choices import ExistingPolicy
-from mover.diff import content
+from mover.differences import content
 from mover.events import Event, Listener, UnitStarted, ignore
 from mover.models import MoveOptions, RollingOptions, RollingReport, UnitFate
 from mover.pause import is_paused

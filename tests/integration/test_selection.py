@@ -10,7 +10,7 @@ from graph import rules
 from graph.resource import Object, ObjectKey
 from mover.api import move_async
 from mover.choices import ExistingPolicy
-from mover.diff import content
+from mover.differences import content
 from mover.models import MoveOptions
 from mover.pause import is_paused
 from tests.integration.shared_fleet import BMC, build_shared

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from graph.resource import Object, parse_object
 from mover import transform
-from mover.diff import differences, names_of, normalised
+from mover.differences import differences, names_of, normalised
 from mover.execute.ready import run_ready
 from tests.unit.mover_builders import typed
 

@@ -13,6 +13,7 @@ from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from graph.rules import GroupKind
 from mover.api import directories, interrupted, places, planning
+from mover.checks import Findings, check_move
 from mover.discovery import CRDS, NAMESPACES, SECRETS, Inventory, Provider, discover
 from mover.events import Event
 from mover.execute.forward import Outcome
@@ -20,8 +21,7 @@ from mover.execute.journal import find, read_record
 from mover.execute.run import Clusters, go_on, start, undo
 from mover.kube import Cluster
 from mover.models import MoveOptions
-from mover.plan import Plan, make_plan
-from mover.preflight import Findings, check_move
+from mover.planning import Plan, make_plan
 from mover.record import Record
 from tests.unit import graph_builders
 from tests.unit.fake_apiserver import FakeApiServer, Fuse

@@ -17,13 +17,13 @@ from typer.testing import CliRunner, Result
 from graph.explain import Explanation, explain
 from graph.resource import ResourceType
 from mover import api, cli
+from mover.checks import Findings
 from mover.choices import ExistingPolicy, PausedPolicy, RestoreStatus, UnitOrder
 from mover.cli.terminal import new_view
 from mover.errors import Problem, RefusedError
 from mover.events import Listener
 from mover.models import KindCount, MoveOptions, MoveReport, RollingOptions, RollingReport, UnitFate, UnitReport
-from mover.plan import Plan
-from mover.preflight import Findings
+from mover.planning import Plan
 from tests.unit.mover_builders import make, plan_of, typed
 
 MISSING = "/nowhere/kubeconfig"

@@ -15,7 +15,7 @@ from mover.discovery import NAMESPACES
 from mover.execute.copying import Copier, ForeignObjectError, copies_made, create_namespaces, missing_namespaces
 from mover.models import MANAGER, MoveOptions
 from mover.pause import Pause
-from mover.plan import Plan
+from mover.planning import Plan
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import make, plan_of, typed
 from tests.unit.scripted_server import Reply, reset

@@ -9,7 +9,7 @@ import pytest
 
 from graph import rules
 from graph.resource import Object
-from mover.diff import compare, content, differences, names_of, normalised, uids_in
+from mover.differences import compare, content, differences, names_of, normalised, uids_in
 from tests.unit.mover_builders import make, typed
 
 

@@ -24,7 +24,7 @@ from mover.execute.backup import BackupResult, StillPausedError, backup, release
 from mover.execute.journal import write_record
 from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import PAUSED_FIELD, is_paused
-from mover.plan import Rules, make_plan
+from mover.planning import Rules, make_plan
 from mover.record import encode
 from tests.unit.directory_builders import PROVISIONED, fleet, management_cluster, names_in
 from tests.unit.fake_apiserver import FakeApiServer

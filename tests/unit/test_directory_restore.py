@@ -14,7 +14,7 @@ from aiohttp import web
 from graph import rules
 from graph.resource import Object
 from mover.choices import RestoreStatus
-from mover.diff import compare
+from mover.differences import compare
 from mover.directory import SavedNamespace, save
 from mover.discovery import NAMESPACES
 from mover.errors import ForbiddenError, RefusedError, StoppedError, UsageError, VerificationError

@@ -17,7 +17,7 @@ from mover.execute import latecomers
 from mover.execute.latecomers import Latecomers
 from mover.kube import Cluster
 from mover.kube.cluster import object_path
-from mover.plan import Plan
+from mover.planning import Plan
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import make, plan_of
 from tests.unit.scripted_server import QUICK, Reply, failure, lines, until

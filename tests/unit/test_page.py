@@ -10,7 +10,7 @@ from graph import rules
 from graph.resource import Object
 from mover.page import plan_page
 from mover.page.plan import page_data
-from mover.plan import make_plan
+from mover.planning import make_plan
 from tests.unit.mover_builders import inventory, make
 
 CLUSTER = make(rules.CLUSTER, "c", spec={"n": "spec-of-the-cluster"})

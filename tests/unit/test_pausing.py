@@ -10,7 +10,7 @@ from mover.discovery import discover
 from mover.errors import PauseTimeoutError
 from mover.events import ignore
 from mover.execute.pausing import Pauser
-from mover.plan import make_plan
+from mover.planning import make_plan
 from tests.unit.graph_builders import NAMESPACE
 from tests.unit.mover_builders import CLUSTER, MACHINE, Stage
 from tests.unit.scripted_server import failure

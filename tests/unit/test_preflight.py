@@ -9,15 +9,15 @@ import pytest
 
 from graph import rules
 from graph.resource import Object
+from mover.checks import Findings, check_move
+from mover.checks.pauses import check_not_paused
+from mover.checks.progress import check_not_deleting, check_provisioned
+from mover.checks.ties import check_left_dependents
 from mover.choices import ExistingPolicy, PausedPolicy
 from mover.discovery import CRDS, NAMESPACES, Provider
 from mover.models import MoveOptions
 from mover.namespace import namespace_mutator
-from mover.plan import Plan, Rules, make_plan
-from mover.preflight import Findings, check_move
-from mover.preflight.pauses import check_not_paused
-from mover.preflight.progress import check_not_deleting, check_provisioned
-from mover.preflight.ties import check_left_dependents
+from mover.planning import Plan, Rules, make_plan
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.graph_builders import unseen
 from tests.unit.mover_builders import inventory, make, plan_of, typed

@@ -11,14 +11,14 @@ from graph import rules
 from graph.resource import Object
 from graph.rules import GroupKind
 from graph.selection import Fate, Rule
+from mover.checks.pauses import check_not_paused, tell_blocks, tell_other_pauses, who_paused
+from mover.checks.progress import check_rollout
+from mover.checks.referenced import check_references, find_missing
+from mover.checks.scene import look
+from mover.checks.ties import tell_cycles
 from mover.discovery import NAMESPACES
 from mover.models import MoveOptions
-from mover.plan import make_plan
-from mover.preflight.pauses import check_not_paused, tell_blocks, tell_other_pauses, who_paused
-from mover.preflight.progress import check_rollout
-from mover.preflight.referenced import check_references, find_missing
-from mover.preflight.scene import look
-from mover.preflight.ties import tell_cycles
+from mover.planning import make_plan
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import make, plan_of
 

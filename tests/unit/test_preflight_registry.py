@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from graph import rules
+from mover.checks import Findings, check_move
+from mover.checks.registry import BEFORE_ALL, CHECKS, check_plan, require_skippable
 from mover.errors import ForbiddenError, Problem, RefusedError, UsageError
 from mover.models import MoveOptions
-from mover.preflight import Findings, check_move
-from mover.preflight.registry import BEFORE_ALL, CHECKS, check_plan, require_skippable
 from mover.preflight_report import Told, lines, report_json
 from tests.unit.mover_builders import Stage, make, plan_of
 from tests.unit.scripted_server import failure

@@ -10,10 +10,10 @@ from aiohttp import web
 
 from graph import rules
 from graph.resource import Object, ResourceType
+from mover.checks.rehearsal import rehearse_creation, rehearse_removal
+from mover.checks.scene import Scene, look
 from mover.discovery import NAMESPACES
 from mover.models import MoveOptions
-from mover.preflight.rehearsal import rehearse_creation, rehearse_removal
-from mover.preflight.scene import Scene, look
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import make, plan_of
 from tests.unit.scripted_server import Reply, failure

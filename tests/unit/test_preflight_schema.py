@@ -8,9 +8,9 @@ import pytest
 
 from graph import rules
 from graph.resource import parse_object
+from mover.checks.schema import check_schema, dropped
 from mover.choices import RestoreStatus
 from mover.discovery import CRDS
-from mover.preflight.schema import check_schema, dropped
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import crd, make, plan_of
 

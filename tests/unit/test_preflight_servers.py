@@ -8,18 +8,18 @@ import pytest
 
 from graph import rules
 from graph.resource import Object, ResourceType
+from mover.checks.access import check_access, denied
+from mover.checks.admission import read_admission
+from mover.checks.clusters import check_clocks, check_connection, check_versions
+from mover.checks.namespaces import check_quota, read_namespaces
+from mover.checks.operators import check_operators
+from mover.checks.sizes import LARGEST_BYTES, check_sizes, check_space
 from mover.discovery import NAMESPACES
 from mover.errors import Problem
 from mover.models import MoveOptions
 from mover.namespace import namespace_mutator
 from mover.permissions import Permission
-from mover.plan import Rules, make_plan
-from mover.preflight.access import check_access, denied
-from mover.preflight.admission import read_admission
-from mover.preflight.clusters import check_clocks, check_connection, check_versions
-from mover.preflight.namespaces import check_quota, read_namespaces
-from mover.preflight.operators import check_operators
-from mover.preflight.sizes import LARGEST_BYTES, check_sizes, check_space
+from mover.planning import Rules, make_plan
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import make, plan_of, typed
 from tests.unit.scripted_server import answer, failure

@@ -12,6 +12,7 @@ import pytest
 from graph import rules
 from graph.selection import Fate
 from graph.unit import Unit, units
+from mover.checks import Findings
 from mover.errors import Call, ConnectionFailedError, MoverError, Problem, RefusedError, StoppedError
 from mover.events import (
     Event,
@@ -30,8 +31,7 @@ from mover.execute.lease import Claim, LeaseLostError
 from mover.execute.run import Claims, Clusters, InterruptedMoveError, RolledBackError
 from mover.kube import Cluster, Live
 from mover.models import MoveOptions, Phase, RollingOptions, UnitFate, UnitReport
-from mover.plan import Plan
-from mover.preflight import Findings
+from mover.planning import Plan
 from mover.rolling import run as module
 from mover.rolling.queue import UnitQueue
 from tests.unit.fake_apiserver import FakeApiServer

@@ -12,15 +12,15 @@ from graph import rules
 from graph.resource import Object
 from mover import api
 from mover.api import ClusterRef, SeriesStoppedError
+from mover.checks import check_move
+from mover.checks.ties import check_left_dependents, check_split
 from mover.choices import ExistingPolicy, OnFailure
 from mover.discovery import NAMESPACES, SECRETS
 from mover.errors import RefusedError, StoppedError, UsageError
 from mover.execute.run import InterruptedMoveError, RolledBackError, start
 from mover.kube import Cluster
 from mover.models import MoveOptions, MoveReport, Phase
-from mover.plan import Rules, make_plan
-from mover.preflight import check_move
-from mover.preflight.ties import check_left_dependents, check_split
+from mover.planning import Rules, make_plan
 from mover.record import Identity, Record, name_of
 from mover.report import status_lines
 from mover.transform import joined_owners, without_owners

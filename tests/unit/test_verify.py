@@ -8,13 +8,13 @@ import pytest
 
 from graph import rules
 from graph.resource import Object
+from mover.checks import check_move
 from mover.choices import RestoreStatus
 from mover.discovery import CRDS
 from mover.errors import Difference
 from mover.execute.copying import Copier
 from mover.models import MoveOptions
-from mover.plan import Plan
-from mover.preflight import check_move
+from mover.planning import Plan
 from mover.verify import Drift, Made, compare_copies, read_objects, source_drift, status_is_restored
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import make, plan_of, typed

@@ -6,14 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from graph.resource import Object
-from mover.concurrency import both
-from mover.kube import Cluster
-from mover.models import MoveOptions
-from mover.plan import Plan, make_plan
-from mover.preflight.admission import Admission, read_admission
-from mover.preflight.namespaces import read_namespaces
-from mover.preflight.referenced import Missing, find_missing
-from mover.preflight.target import (
+from mover.checks.admission import Admission, read_admission
+from mover.checks.namespaces import read_namespaces
+from mover.checks.referenced import Missing, find_missing
+from mover.checks.target import (
     Collisions,
     OnTarget,
     find_outside_owners,
@@ -21,6 +17,10 @@ from mover.preflight.target import (
     read_target,
     without_owner,
 )
+from mover.concurrency import both
+from mover.kube import Cluster
+from mover.models import MoveOptions
+from mover.planning import Plan, make_plan
 
 _ROUNDS = 10
 

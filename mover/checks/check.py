@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mover.concurrency import all_of, both
-from mover.errors import ApiError, ForbiddenError, Problem
-from mover.kube import Cluster
-from mover.models import MoveOptions
-from mover.plan import Plan
-from mover.preflight.access import check_access
-from mover.preflight.clusters import check_connection
-from mover.preflight.registry import BEFORE_ALL, CHECKS, Check, check_named, check_plan, require_skippable
-from mover.preflight.scene import Scene, look
-from mover.preflight.target import (
+from mover.checks.access import check_access
+from mover.checks.clusters import check_connection
+from mover.checks.registry import BEFORE_ALL, CHECKS, Check, check_named, check_plan, require_skippable
+from mover.checks.scene import Scene, look
+from mover.checks.target import (
     check_collisions,
     check_outside_owners,
     find_outside_owners,
     judge_collisions,
     read_target,
 )
+from mover.concurrency import all_of, both
+from mover.errors import ApiError, ForbiddenError, Problem
+from mover.kube import Cluster
+from mover.models import MoveOptions
+from mover.planning import Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from mover.errors import Problem
 from mover.kube import Cluster
 from mover.models import MoveOptions
 from mover.permissions import Permission, followed, needed
-from mover.plan import Plan
+from mover.planning import Plan
 
 _ACCESS = "SelfSubjectAccessReview"
 _RULES = "SelfSubjectRulesReview"

@@ -9,11 +9,11 @@ from graph.resource import Object, ObjectKey, OwnerRef, ResourceType
 from graph.selection import Fate, Rule
 from mover.choices import ExistingPolicy
 from mover.concurrency import all_of
-from mover.diff import content
+from mover.differences import content
 from mover.discovery import resolve_type
 from mover.errors import NotFoundError, Problem, UsageError
 from mover.kube import Cluster
-from mover.plan import Plan
+from mover.planning import Plan
 from mover.verify import read_objects
 
 

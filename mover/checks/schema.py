@@ -10,7 +10,7 @@ from mover.choices import RestoreStatus
 from mover.concurrency import all_of
 from mover.errors import NotFoundError, Problem
 from mover.kube import Cluster
-from mover.plan import Plan
+from mover.planning import Plan
 
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _ALWAYS = frozenset({"apiVersion", "kind", "metadata"})

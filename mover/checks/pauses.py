@@ -10,7 +10,7 @@ from graph.resource import Object
 from mover import metal3
 from mover.errors import Problem
 from mover.pause import is_paused
-from mover.plan import Plan
+from mover.planning import Plan
 
 _PAUSING_FIELDS = (
     ("f:spec", "f:paused"),

@@ -7,7 +7,7 @@ from graph.order import cycles
 from graph.resource import Object
 from graph.selection import Rule
 from mover.errors import Problem
-from mover.plan import Plan
+from mover.planning import Plan
 
 
 def check_split(plan: Plan) -> list[Problem]:

@@ -14,7 +14,7 @@ from mover.concurrency import all_of
 from mover.discovery import find_type
 from mover.errors import NotFoundError, Problem
 from mover.kube import Cluster
-from mover.plan import Plan
+from mover.planning import Plan
 
 _NEEDED = frozenset({rules.SECRET, rules.METAL3_DATA_TEMPLATE, rules.IP_POOL})
 """Kinds whose absence matters: a consumer, a claim or a HardwareData comes and goes."""

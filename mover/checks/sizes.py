@@ -8,7 +8,7 @@ import orjson
 
 from mover.errors import Problem
 from mover.kube import Cluster
-from mover.plan import Plan
+from mover.planning import Plan
 from mover.transform import target_body
 
 MIB = 1 << 20

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from mover.checks import access, clusters, namespaces, operators, pauses, progress, rehearsal, schema, sizes, ties
+from mover.checks import target as on_target
+from mover.checks.referenced import check_references
+from mover.checks.renaming import check_namespace
+from mover.checks.scene import Scene
 from mover.choices import PausedPolicy
 from mover.errors import Problem, UsageError
 from mover.models import MoveOptions
-from mover.plan import Plan
-from mover.preflight import access, clusters, namespaces, operators, pauses, progress, rehearsal, schema, sizes, ties
-from mover.preflight import target as on_target
-from mover.preflight.referenced import check_references
-from mover.preflight.renaming import check_namespace
-from mover.preflight.scene import Scene
+from mover.planning import Plan
 
 OfPlan = Callable[[Plan, MoveOptions], list[Problem]]
 OfScene = Callable[[Scene], Awaitable[Sequence[Problem]]]

@@ -11,7 +11,7 @@ from mover.concurrency import all_of
 from mover.discovery import NAMESPACES
 from mover.errors import NotFoundError, Problem
 from mover.kube import Cluster
-from mover.plan import Plan
+from mover.planning import Plan
 
 
 async def read_namespaces(target: Cluster, plan: Plan) -> dict[str, Object | None]:

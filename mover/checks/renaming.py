@@ -8,7 +8,7 @@ from mover.choices import RestoreStatus
 from mover.errors import Problem
 from mover.models import MoveOptions
 from mover.namespace import kept_provider_ids, unknown_references
-from mover.plan import Plan
+from mover.planning import Plan
 
 
 def check_namespace(plan: Plan, options: MoveOptions) -> list[Problem]:

@@ -8,7 +8,7 @@ from typing import Any
 from graph import rules
 from mover import metal3
 from mover.errors import Problem
-from mover.plan import Plan
+from mover.planning import Plan
 
 
 def check_provisioned(plan: Plan) -> list[Problem]:

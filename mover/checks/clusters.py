@@ -11,7 +11,7 @@ from mover.concurrency import all_of, both
 from mover.discovery import CRDS, NAMESPACES, Provider, list_providers
 from mover.errors import ApiError, NotFoundError, Problem
 from mover.kube import Cluster
-from mover.plan import Plan
+from mover.planning import Plan
 
 
 async def check_clusters(source: Cluster, target: Cluster, plan: Plan) -> list[Problem]:

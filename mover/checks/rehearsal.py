@@ -12,6 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from graph.resource import Object, ResourceType
 from mover import metal3, transform
+from mover.checks.access import denied
+from mover.checks.admission import Admission, Asked
+from mover.checks.scene import Scene
 from mover.concurrency import all_of
 from mover.errors import (
     AlreadyExistsError,
@@ -26,10 +29,7 @@ from mover.errors import (
 from mover.kube import Cluster
 from mover.models import MANAGER
 from mover.permissions import Permission
-from mover.plan import Plan
-from mover.preflight.access import denied
-from mover.preflight.admission import Admission, Asked
-from mover.preflight.scene import Scene
+from mover.planning import Plan
 from mover.record import NAMESPACE as ALWAYS_THERE
 from mover.stripping import stripping_patch
 

@@ -9,7 +9,7 @@ from mover import metal3
 from mover.concurrency import both
 from mover.errors import Problem
 from mover.kube import Cluster
-from mover.plan import Plan
+from mover.planning import Plan
 
 OPERATOR = "baremetal-operator"
 IRONIC = "ironic"
