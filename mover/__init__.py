@@ -1,1 +1,239 @@
-"""Moves Cluster API and Metal3 objects between management clusters."""
+"""Moves Cluster API and Metal3 objects between management clusters.
+
+    import mover
+
+    source, target = mover.ClusterRef(Path("source.kubeconfig")), mover.ClusterRef(Path("target.kubeconfig"))
+    report = mover.move(source, target, mover.MoveOptions(namespace="metal3"))
+
+Every function comes twice: `move` waits until it is done, `move_async` is to be awaited. What is listed in `__all__` is
+what the library promises (docs/library.md); the modules below it are its own affair.
+
+Importing it costs next to nothing: a module is loaded when the first name of it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graph.explain import Explanation
+    from mover.api import (
+        ClusterRef,
+        SeriesStoppedError,
+        backup_async,
+        diff_async,
+        explain_async,
+        move_async,
+        move_each_async,
+        plan_async,
+        preflight_async,
+        release_async,
+        restore_async,
+        resume_async,
+        roll_async,
+        rollback_async,
+        status_async,
+    )
+    from mover.api.blocking import (
+        backup,
+        diff,
+        explain,
+        move,
+        move_each,
+        plan,
+        preflight,
+        release,
+        restore,
+        resume,
+        roll,
+        rollback,
+        status,
+    )
+    from mover.checks import Findings
+    from mover.choices import ExistingPolicy, OnFailure, PausedPolicy, RestoreStatus, UnitOrder
+    from mover.directory.files import FileError
+    from mover.errors import (
+        ApiError,
+        BlockedError,
+        Difference,
+        MoverError,
+        PauseTimeoutError,
+        Problem,
+        RefusedError,
+        StoppedError,
+        TransientError,
+        UsageError,
+        VerificationError,
+    )
+    from mover.events import (
+        Event,
+        InUnit,
+        Listener,
+        Noted,
+        ObjectDone,
+        PhaseEnded,
+        PhaseStarted,
+        RollingStarted,
+        Step,
+        UnitEnded,
+        UnitStarted,
+        Waiting,
+    )
+    from mover.execute.backup import BackupResult, StillPausedError
+    from mover.execute.lease import LeaseHeldError, LeaseLostError
+    from mover.execute.restore import RestoreResult
+    from mover.execute.run import InterruptedMoveError, RolledBackError
+    from mover.models import (
+        KindCount,
+        LeftObject,
+        MoveOptions,
+        MoveReport,
+        Phase,
+        RollingOptions,
+        RollingReport,
+        UnitFate,
+        UnitReport,
+    )
+    from mover.planning import Mutator, Plan
+    from mover.record import Record
+
+    __version__: str
+
+__all__ = [
+    "ApiError",
+    "BackupResult",
+    "BlockedError",
+    "ClusterRef",
+    "Difference",
+    "Event",
+    "ExistingPolicy",
+    "Explanation",
+    "FileError",
+    "Findings",
+    "InUnit",
+    "InterruptedMoveError",
+    "KindCount",
+    "LeaseHeldError",
+    "LeaseLostError",
+    "LeftObject",
+    "Listener",
+    "MoveOptions",
+    "MoveReport",
+    "MoverError",
+    "Mutator",
+    "Noted",
+    "ObjectDone",
+    "OnFailure",
+    "PauseTimeoutError",
+    "PausedPolicy",
+    "Phase",
+    "PhaseEnded",
+    "PhaseStarted",
+    "Plan",
+    "Problem",
+    "Record",
+    "RefusedError",
+    "RestoreResult",
+    "RestoreStatus",
+    "RolledBackError",
+    "RollingOptions",
+    "RollingReport",
+    "RollingStarted",
+    "SeriesStoppedError",
+    "Step",
+    "StillPausedError",
+    "StoppedError",
+    "TransientError",
+    "UnitEnded",
+    "UnitFate",
+    "UnitOrder",
+    "UnitReport",
+    "UnitStarted",
+    "UsageError",
+    "VerificationError",
+    "Waiting",
+    "__version__",
+    "backup",
+    "backup_async",
+    "diff",
+    "diff_async",
+    "explain",
+    "explain_async",
+    "move",
+    "move_async",
+    "move_each",
+    "move_each_async",
+    "plan",
+    "plan_async",
+    "preflight",
+    "preflight_async",
+    "release",
+    "release_async",
+    "restore",
+    "restore_async",
+    "resume",
+    "resume_async",
+    "roll",
+    "roll_async",
+    "rollback",
+    "rollback_async",
+    "status",
+    "status_async",
+]
+
+_HOMES = {
+    "graph.explain": "Explanation",
+    "mover.api": (
+        "ClusterRef SeriesStoppedError backup_async diff_async explain_async move_async move_each_async plan_async "
+        "preflight_async release_async restore_async resume_async roll_async rollback_async status_async"
+    ),
+    "mover.api.blocking": (
+        "backup diff explain move move_each plan preflight release restore resume roll rollback status"
+    ),
+    "mover.checks": "Findings",
+    "mover.choices": "ExistingPolicy OnFailure PausedPolicy RestoreStatus UnitOrder",
+    "mover.directory.files": "FileError",
+    "mover.errors": (
+        "ApiError BlockedError Difference MoverError PauseTimeoutError Problem RefusedError StoppedError "
+        "TransientError UsageError VerificationError"
+    ),
+    "mover.events": (
+        "Event InUnit Listener Noted ObjectDone PhaseEnded PhaseStarted RollingStarted Step UnitEnded UnitStarted "
+        "Waiting"
+    ),
+    "mover.execute.backup": "BackupResult StillPausedError",
+    "mover.execute.lease": "LeaseHeldError LeaseLostError",
+    "mover.execute.restore": "RestoreResult",
+    "mover.execute.run": "InterruptedMoveError RolledBackError",
+    "mover.models": (
+        "KindCount LeftObject MoveOptions MoveReport Phase RollingOptions RollingReport UnitFate UnitReport"
+    ),
+    "mover.planning": "Mutator Plan",
+    "mover.record": "Record",
+}
+"""Module -> the names of it that are offered here, as above for type checkers."""
+
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def _load(name: str) -> object:
+    """Returns what a name of the library stands for; its module is loaded if nothing of it was used before."""
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - it takes longer than all the rest here
+
+        return version("capi-mover")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+if not TYPE_CHECKING:  # A type checker that saw it would take every name for one of ours.
+
+    def __getattr__(name: str) -> object:
+        found = globals()[name] = _load(name)
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
