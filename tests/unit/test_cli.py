@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -533,6 +534,11 @@ def test_a_help_text_that_nobody_looks_at_on_a_terminal_is_not_drawn() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.startswith("Usage: ")
     assert done.stdout.endswith("False\n")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"capi-mover {metadata.version('capi-mover')}\n")
 
 
 def test_a_rolling_move_is_asked_for_with_its_options(library: Library) -> None:
