@@ -87,6 +87,11 @@ hosts: testbed ## Move hosts there and back fifty times with Metal3's controller
 bench: testbed ## Measure everything, against the real clusterctl too; writes docs/performance.md
 	@$(BIN)/python -m benchmarks
 
+.PHONY: dist
+dist: $(UV) ## Build the packages, a wheel and an sdist, into dist
+	@$(UV) build --quiet
+	@ls dist
+
 .PHONY: clean
 clean: ## Remove what was made in this folder; the cache stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -16,12 +16,14 @@ def environment(home: Path, *folders: Path) -> dict[str, str]:
     return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "CLUSTERCTL_DISABLE_VERSIONCHECK": "true"}
 
 
-async def output_of(command: Sequence[str | Path], env: dict[str, str], *, exit_code: int = 0) -> str:
-    """Returns what a program has printed; it must end with `exit_code`."""
+async def output_of(
+    command: Sequence[str | Path], env: dict[str, str], *, exit_code: int = 0, folder: Path | None = None
+) -> str:
+    """Returns what a program has printed, run in `folder`; it must end with `exit_code`."""
     name, *arguments = map(str, command)
     found = next((path for each in env["PATH"].split(os.pathsep) if (path := Path(each, name)).is_file()), name)
     process = await asyncio.create_subprocess_exec(
-        found, *arguments, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        found, *arguments, env=env, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     try:
         output, _ = await asyncio.wait_for(process.communicate(), _TIMEOUT_S)

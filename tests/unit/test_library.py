@@ -21,6 +21,7 @@ import pytest
 
 import mover
 from mover.api.blocking import blocking
+from tests.documents import DOCS, python_of
 
 SURFACE = Path(__file__).with_name("library_surface.txt")
 """Each name with its signature. A change of this file is a change for everybody who uses the library.
@@ -147,10 +148,20 @@ REVEALED = {
 def test_a_strict_type_checker_knows_all_of_it(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     used = "\n".join(f"mover.{name}" for name in mover.__all__)
     tmp_path.joinpath("program.py").write_text(f"{PROGRAM}{used}\n")
+    tmp_path.joinpath("documented.py").write_text(python_of((DOCS / "library.md").read_text()))
     tmp_path.joinpath("mypy.ini").write_text("[mypy]\nstrict = true\n")
     assert request.config.cache is not None
     cache = request.config.cache.mkdir("mypy-library")
-    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--cache-dir", str(cache), "program.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--no-error-summary",
+        "--cache-dir",
+        str(cache),
+        "program.py",
+        "documented.py",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
     assert done.stdout.splitlines() == [
         *(f'program.py:{line}: note: Revealed type is "{text}"' for line, text in REVEALED.items()),
