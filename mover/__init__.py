@@ -225,7 +225,17 @@ def _load(name: str) -> object:
         return version("capi-mover")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _be_silent()
     return getattr(import_module(_HOME[name]), name)
+
+
+def _be_silent() -> None:
+    """Keeps the log, where the warnings of API servers go, off the stderr of programs that have set up no logging."""
+    import logging  # noqa: PLC0415 - as above
+
+    logger = logging.getLogger("capi-mover")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 if not TYPE_CHECKING:  # A type checker that saw it would take every name for one of ours.

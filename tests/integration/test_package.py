@@ -26,9 +26,10 @@ _TIMEOUT_S = 600.0
 
 def _uv() -> Path:
     """Returns the uv that `make` uses, or the one on the PATH."""
-    places = [os.environ.get("UV"), shutil.which("uv"), *sorted(gobuild.cache_folder().glob("uv-*/bin/uv"))]
-    for place in filter(None, places):
-        return Path(place)
+    named = os.environ.get("UV") or shutil.which("uv")
+    places = [Path(named)] if named else sorted(gobuild.cache_folder().glob("uv-*/bin/uv"))
+    if places:
+        return places[-1]
     raise FileNotFoundError("packages are built with uv: run `make venv`, or put uv on the PATH")
 
 

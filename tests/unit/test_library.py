@@ -98,6 +98,15 @@ def test_importing_it_loads_nothing_that_costs_time() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.parametrize(
+    ("set_up", "shown"), [("pass", ""), ("logging.basicConfig()", "WARNING:capi-mover.x:careful\n")]
+)
+def test_it_logs_only_for_programs_that_have_set_up_logging(set_up: str, shown: str) -> None:
+    code = f"import logging, mover; {set_up}; mover.OnFailure; logging.getLogger('capi-mover.x').warning('careful')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == shown
+
+
 PROGRAM = """
 from pathlib import Path
 
