@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 from typer.main import get_command
 
 from mover.cli.app import app
 from mover.cli.move import move
+from mover.cli.terminal import errors_shown
 
 CLUSTERCTL = "clusterctl pymove"
 KUBECTL = "kubectl capi-move"
@@ -43,6 +45,14 @@ def kubectl_complete_capi_move() -> None:
     typer.echo("\n".join([*lines, f":{directive}"]))
 
 
+class _Alone(TyperCommand):
+    """A command that is a whole program: no traceback for an error that was raised on purpose."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with errors_shown():
+            return super().invoke(ctx)
+
+
 def plugin(program: str) -> typer.Typer:
     """Returns the `move` command as a program of its own, whose help calls it as the user does."""
     alone = typer.Typer(
@@ -52,7 +62,7 @@ def plugin(program: str) -> typer.Typer:
         rich_markup_mode=app.rich_markup_mode,
         context_settings=app.info.context_settings,
     )
-    alone.command(help=inspect.cleandoc(move.__doc__ or "").replace("capi-mover move", program))(move)
+    alone.command(cls=_Alone, help=inspect.cleandoc(move.__doc__ or "").replace("capi-mover move", program))(move)
     return alone
 
 
