@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import signal
 import sys
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,15 +39,9 @@ def print_json(value: Any) -> None:
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Returns what a coroutine returns; SIGTERM stops it as the first Ctrl-C does: at a safe point."""
-    import asyncio
+    from mover.api import blocking
 
-    async def stoppable() -> T:
-        task = asyncio.current_task()
-        if task is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await coroutine
-
-    return asyncio.run(stoppable())
+    return blocking.run(coroutine)
 
 
 def print_all(console: Console, parts: Iterable[str | Table]) -> None:

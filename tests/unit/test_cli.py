@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -534,6 +537,15 @@ def test_a_help_text_that_nobody_looks_at_on_a_terminal_is_not_drawn() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.startswith("Usage: ")
     assert done.stdout.endswith("False\n")
+
+
+def test_a_command_that_only_reads_is_stopped_by_sigterm_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def struck(_: api.ClusterRef) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(api, "status_async", struck)
+    assert refusal(run("status"), exit_code=4).startswith("Stopped by SIGTERM")
 
 
 def test_the_version_is_that_of_the_package() -> None:
