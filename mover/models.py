@@ -215,3 +215,61 @@ class RollingReport(_Frozen):
     def failed(self) -> tuple[UnitReport, ...]:
         """Returns the units that did not move."""
         return tuple(unit for unit in self.units if unit.fate is not UnitFate.MOVED)
+
+
+class BackupReport(_Frozen):
+    """What a backup did.
+
+    Attributes:
+        directory: Where the objects are saved.
+        objects: How many they are.
+        seconds: Duration of each phase that ran, in seconds.
+        paused_s: How long objects of the source were paused, in seconds; until now if they still are.
+        still_paused: Whether they are, on request.
+    """
+
+    directory: str
+    objects: int
+    seconds: dict[Phase, float] = Field(default_factory=dict)
+    paused_s: float = 0.0
+    still_paused: bool = False
+
+
+class RestoreReport(_Frozen):
+    """What a restore did.
+
+    Attributes:
+        directory: Where the objects were saved.
+        created: How many were created, each read back and found equal to its file.
+        used: How many the target had already; they were left as they were.
+        left: Objects that were left out on request, and why.
+        seconds: Duration of each phase that ran, in seconds.
+        still_paused: How many are still paused by the backup, on request.
+    """
+
+    directory: str
+    created: int
+    used: int = 0
+    left: tuple[LeftObject, ...] = ()
+    seconds: dict[Phase, float] = Field(default_factory=dict)
+    still_paused: int = 0
+
+
+class RollbackReport(_Frozen):
+    """What a rollback did: everything is as it was before the move.
+
+    Attributes:
+        source: Context name of the source.
+        target: Context name of the target.
+        namespace: What is on the source again; "" for all namespaces.
+        clusters: The Clusters, if it was not the whole namespace.
+        removed: How many copies were taken off the target.
+        seconds: How long it took, in seconds.
+    """
+
+    source: str
+    target: str
+    namespace: str
+    clusters: tuple[str, ...] = ()
+    removed: int = 0
+    seconds: float = 0.0

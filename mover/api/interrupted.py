@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from mover.api.moving import finish
 from mover.api.places import ClusterRef, connected, namespace_of_move
 from mover.api.planning import all_mutators
 from mover.errors import UsageError
-from mover.events import Listener, ignore
+from mover.events import Event, Listener, ObjectDone, ignore
 from mover.execute.journal import list_records, read_record, under_way
 from mover.execute.run import Clusters, undo
 from mover.kube import connect
-from mover.models import MoveOptions, MoveReport
+from mover.models import MoveOptions, MoveReport, Phase, RollbackReport
 from mover.planning import Mutator
 from mover.record import Record
 from mover.scope import described, namespace_of, scope_of
@@ -51,8 +52,8 @@ async def rollback_async(
     listener: Listener = ignore,
     mutators: Sequence[Mutator] = (),
     clusters: Sequence[str] = (),
-) -> None:
-    """Undoes an interrupted move: the copies leave the target, the source is as it was.
+) -> RollbackReport:
+    """Undoes an interrupted move, and returns what was done: the copies leave the target, the source is as it was.
 
     Args: see `resume_async`.
 
@@ -62,7 +63,29 @@ async def rollback_async(
     """
     async with connected(source, target) as both_sides:
         record = await _record_of(both_sides, namespace, clusters)
-        await undo(both_sides, record, all_mutators(record.namespace, record.options, mutators), listener)
+        removed = _Removed(listener)
+        started = time.monotonic()
+        await undo(both_sides, record, all_mutators(record.namespace, record.options, mutators), removed)
+        return RollbackReport(
+            source=both_sides.source.context,
+            target=both_sides.target.context,
+            namespace=record.namespace,
+            clusters=record.clusters,
+            removed=removed.count,
+            seconds=time.monotonic() - started,
+        )
+
+
+class _Removed:
+    """Counts the copies that a rollback takes off the target, and passes all events on."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.count = 0
+        self._listener = listener
+
+    def __call__(self, event: Event) -> None:
+        self.count += isinstance(event, ObjectDone) and event.phase is Phase.ROLLING_BACK
+        self._listener(event)
 
 
 async def status_async(cluster: ClusterRef) -> tuple[Record, ...]:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from mover.cli.terminal import errors_shown
+
+
+class _Commands(TyperGroup):
+    """The commands, none of which shows a traceback for an error that was raised on purpose."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with errors_shown():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="capi-mover",
+    cls=_Commands,
     help="Moves Cluster API and Metal3 objects between management clusters.",
     no_args_is_help=True,
     add_completion=True,

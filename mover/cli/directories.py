@@ -10,7 +10,6 @@ import typer
 from mover.cli.app import app
 from mover.cli.options import (
     EncryptTo,
-    HiddenWarnings,
     IdentityFile,
     KeepPaused,
     Kubeconfig,
@@ -21,7 +20,8 @@ from mover.cli.options import (
     Verbosity,
 )
 from mover.cli.saving import Saving, load, save
-from mover.cli.terminal import errors_shown, new_console, new_view, print_all, run, set_up_logging
+from mover.cli.telling import Telling
+from mover.cli.terminal import run
 
 
 @app.command("backup")
@@ -40,15 +40,13 @@ def backup_command(
 
     Example: capi-mover backup saved/ -n metal3 --encrypt-to age1…
     """
-    set_up_logging(verbosity, HiddenWarnings.DEFAULT)
-    console = new_console()
-    with errors_shown():
+    with Telling(verbosity).begun() as teller:
         from mover import api
         from mover.models import MoveOptions
 
         options = MoveOptions(namespace=namespace or None)
-        saving = Saving(verbosity, keep_paused, tuple(encrypt_to or ()))
-        save(console, api.ClusterRef(kubeconfig, kubeconfig_context), directory, options, saving)
+        saving = Saving(keep_paused, tuple(encrypt_to or ()))
+        save(teller, api.ClusterRef(kubeconfig, kubeconfig_context), directory, options, saving)
 
 
 @app.command("restore")
@@ -66,14 +64,12 @@ def restore_command(
 
     Example: capi-mover restore saved/ --to-kubeconfig=target-kubeconfig.yaml
     """
-    set_up_logging(verbosity, HiddenWarnings.DEFAULT)
-    console = new_console()
-    with errors_shown():
+    with Telling(verbosity).begun() as teller:
         from mover import api
         from mover.models import MoveOptions
 
-        saving = Saving(verbosity, keep_paused, identity=identity)
-        load(console, api.ClusterRef(to_kubeconfig, to_kubeconfig_context), directory, MoveOptions(), saving)
+        saving = Saving(keep_paused, identity=identity)
+        load(teller, api.ClusterRef(to_kubeconfig, to_kubeconfig_context), directory, MoveOptions(), saving)
 
 
 @app.command("release")
@@ -88,12 +84,10 @@ def release_command(
 
     Example: capi-mover release saved/ --kubeconfig=source.kubeconfig
     """
-    set_up_logging(verbosity, HiddenWarnings.DEFAULT)
-    console = new_console()
-    with errors_shown():
+    with Telling(verbosity).begun() as teller:
         from mover import api
 
-        with new_view(console, verbosity) as view:
+        with teller.watching() as listener:
             source = api.ClusterRef(kubeconfig, kubeconfig_context)
-            count = run(api.release_async(source, directory, view, identity=identity))
-        print_all(console, [f"Resumed; {count} fields are as they were before the backup."])
+            count = run(api.release_async(source, directory, listener, identity=identity))
+        teller.show([f"Resumed; {count} fields are as they were before the backup."])

@@ -6,7 +6,6 @@ from mover.cli.app import app
 from mover.cli.options import (
     AllNamespaces,
     ClusterNames,
-    HiddenWarnings,
     Kubeconfig,
     KubeconfigContext,
     Namespace,
@@ -16,7 +15,8 @@ from mover.cli.options import (
     ToKubeconfigContext,
     Verbosity,
 )
-from mover.cli.terminal import errors_shown, new_console, new_view, print_all, print_json, run, set_up_logging
+from mover.cli.telling import Telling
+from mover.cli.terminal import errors_shown, new_console, print_all, print_json, run
 
 
 @app.command()
@@ -56,18 +56,16 @@ def resume(
 
     Example: capi-mover resume --to-kubeconfig=target-kubeconfig.yaml -n metal3
     """
-    set_up_logging(verbosity, HiddenWarnings.DEFAULT)
-    console = new_console()
-    with errors_shown():
+    with Telling(verbosity).begun() as teller:
         from mover import api
         from mover.report import summary
 
         source = api.ClusterRef(kubeconfig, kubeconfig_context)
         target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
-        with new_view(console, verbosity) as view:
+        with teller.watching() as listener:
             scope = "" if all_namespaces else namespace
-            report = run(api.resume_async(source, target, scope, view, clusters=cluster or ()))
-        print_all(console, summary(report))
+            report = run(api.resume_async(source, target, scope, listener, clusters=cluster or ()))
+        teller.report(report, summary(report))
 
 
 @app.command()
@@ -88,13 +86,12 @@ def rollback(
 
     Example: capi-mover rollback --to-kubeconfig=target-kubeconfig.yaml -n metal3
     """
-    set_up_logging(verbosity, HiddenWarnings.DEFAULT)
-    console = new_console()
-    with errors_shown():
+    with Telling(verbosity).begun() as teller:
         from mover import api
 
         source = api.ClusterRef(kubeconfig, kubeconfig_context)
         target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
-        with new_view(console, verbosity) as view:
+        with teller.watching() as listener:
             scope = "" if all_namespaces else namespace
-            run(api.rollback_async(source, target, scope, view, clusters=cluster or ()))
+            report = run(api.rollback_async(source, target, scope, listener, clusters=cluster or ()))
+        teller.report(report, [])

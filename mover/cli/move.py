@@ -35,11 +35,10 @@ from mover.cli.options import (
 )
 from mover.cli.rolling import require_rollable, roll
 from mover.cli.saving import Saving, load, save
-from mover.cli.terminal import errors_shown, fail, new_console, new_view, print_all, run, set_up_logging
+from mover.cli.telling import Teller, Telling
+from mover.cli.terminal import fail, run
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mover.api import ClusterRef
     from mover.models import MoveOptions
     from mover.planning import Plan
@@ -121,28 +120,27 @@ def move(
 
     Example: capi-mover move --to-kubeconfig=target-kubeconfig.yaml -n metal3 --cluster prod-1
     """
-    _check_exclusive(
-        {"--to-directory": to_directory, "--to-kubeconfig": to_kubeconfig},
-        {"--from-directory": from_directory, "--to-directory": to_directory},
-        {"--from-directory": from_directory, "--kubeconfig": kubeconfig},
-        {"--plan": plan, "--to-directory": to_directory},
-        {"--plan": plan, "--from-directory": from_directory},
-        {"--namespace": namespace or None, "--all-namespaces": all_namespaces or None},
-    )
-    namespaces = _namespaces_of(namespace, all_namespaces=all_namespaces)
-    _require_one_namespace(namespaces, {"A directory holds": to_directory, "A plan is of one move: of": plan})
-    if not (to_kubeconfig or to_kubeconfig_context or to_directory or from_directory or dry_run):
-        fail("Please specify a target cluster using the --to-kubeconfig flag, or use --dry-run", exit_code=2)
-    if rolling:
-        require_rollable(
-            plan=plan is not None,
-            directory=bool(to_directory or from_directory),
-            clusters=bool(cluster or selector),
-            namespaces=len(namespaces),
+    telling = Telling(verbosity, hide_api_warnings)
+    with telling.begun() as teller:
+        _check_exclusive(
+            {"--to-directory": to_directory, "--to-kubeconfig": to_kubeconfig},
+            {"--from-directory": from_directory, "--to-directory": to_directory},
+            {"--from-directory": from_directory, "--kubeconfig": kubeconfig},
+            {"--plan": plan, "--to-directory": to_directory},
+            {"--plan": plan, "--from-directory": from_directory},
+            {"--namespace": namespace or None, "--all-namespaces": all_namespaces or None},
         )
-    set_up_logging(verbosity, hide_api_warnings)
-    console = new_console()
-    with errors_shown():
+        namespaces = _namespaces_of(namespace, all_namespaces=all_namespaces)
+        _require_one_namespace(namespaces, {"A directory holds": to_directory, "A plan is of one move: of": plan})
+        if not (to_kubeconfig or to_kubeconfig_context or to_directory or from_directory or dry_run):
+            fail("Please specify a target cluster using the --to-kubeconfig flag, or use --dry-run", exit_code=2)
+        if rolling:
+            require_rollable(
+                plan=plan is not None,
+                directory=bool(to_directory or from_directory),
+                clusters=bool(cluster or selector),
+                namespaces=len(namespaces),
+            )
         from mover import api
         from mover.models import MoveOptions, RollingOptions
 
@@ -173,37 +171,33 @@ def move(
         each = [options.model_copy(update={"namespace": one}) for one in namespaces]
         if rolling:
             how = RollingOptions(parallel=parallel_units, fail_fast=fail_fast, order=order_by)
-            roll(console, (source, None if dry_run else target), each, how, verbosity)
+            roll(teller, (source, None if dry_run else target), each, how)
         elif to_directory:
-            save(console, source, to_directory, options, Saving(verbosity=verbosity))
+            save(teller, source, to_directory, options, Saving())
         elif from_directory:
-            load(console, target, from_directory, options, Saving(verbosity=verbosity))
+            load(teller, target, from_directory, options, Saving())
         elif dry_run:
             for one in each:
-                _show_plan(console, run(api.plan_async(source, one, plan_file=plan)))
+                _show_plan(teller, run(api.plan_async(source, one, plan_file=plan)))
         else:
-            _move(console, (source, target), each, plan, verbosity)
+            _move(teller, (source, target), each, plan)
 
 
 def _move(
-    console: Console,
-    places: tuple[ClusterRef, ClusterRef],
-    each: Sequence[MoveOptions],
-    plan: Path | None,
-    verbosity: int,
+    teller: Teller, places: tuple[ClusterRef, ClusterRef], each: Sequence[MoveOptions], plan: Path | None
 ) -> None:
     """Moves one namespace, or several one after the other."""
     from mover import api
     from mover.report import summary
 
-    with new_view(console, verbosity) as view:
+    with teller.watching() as listener:
         if len(each) == 1:
-            reports = [run(api.move_async(*places, each[0], view, plan_file=plan))]
+            reports = [run(api.move_async(*places, each[0], listener, plan_file=plan))]
         else:
             given = [one.namespace for one in each if one.namespace]
-            reports = list(run(api.move_each_async(*places, given, each[0], view)))
+            reports = list(run(api.move_each_async(*places, given, each[0], listener)))
     for report in reports:
-        print_all(console, summary(report))
+        teller.report(report, summary(report))
 
 
 def _require_one_namespace(namespaces: Sequence[str | None], given: Mapping[str, object]) -> None:
@@ -234,11 +228,10 @@ def _check_exclusive(*groups: dict[str, object]) -> None:
             fail(f"Please specify only one of {' and '.join(given)}", exit_code=2)
 
 
-def _show_plan(console: Console, plan: Plan) -> None:
+def _show_plan(teller: Teller, plan: Plan) -> None:
     from graph.render import tree
 
     selection = plan.selection
-    console.print("This is a dry run: nothing is changed on any cluster.", highlight=False)
-    console.print(tree(selection), highlight=False, markup=False, soft_wrap=True)
     counts = f"{len(selection.moved)} objects would move, {len(selection.kept)} would be copied and kept"
-    console.print(f"\n{counts}, {len(selection.left)} stay.", highlight=False)
+    lines = ["This is a dry run: nothing is changed on any cluster.", tree(selection)]
+    teller.show([*lines, "", f"{counts}, {len(selection.left)} stay."])

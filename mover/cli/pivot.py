@@ -8,7 +8,6 @@ import typer
 
 from mover.cli.app import app
 from mover.cli.options import (
-    HiddenWarnings,
     Kubeconfig,
     KubeconfigContext,
     Namespace,
@@ -16,7 +15,8 @@ from mover.cli.options import (
     ToKubeconfigContext,
     Verbosity,
 )
-from mover.cli.terminal import REFUSED, errors_shown, fail, new_console, new_view, print_all, run, set_up_logging
+from mover.cli.telling import Telling
+from mover.cli.terminal import REFUSED, fail, run
 from mover.pivot.choices import IRONIC_OPERATOR_PLACE, OPERATOR_PLACE, Step
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def pivot(
 
     Example: capi-mover pivot -n metal3
     """
-    set_up_logging(verbosity, HiddenWarnings.DEFAULT)
-    console = new_console()
-    with errors_shown():
+    with Telling(verbosity).begun() as teller:
         from mover.api import ClusterRef
         from mover.models import MoveOptions
         from mover.pivot.run import pivot as run_pivot
@@ -81,10 +79,9 @@ def pivot(
             stable_s=stable,
             timeout_s=step_timeout,
         )
-        with new_view(console, verbosity) as view:
-            report = run(run_pivot(source, target, options, view))
-        if report.move is not None:
-            print_all(console, summary(report.move))
+        with teller.watching() as listener:
+            report = run(run_pivot(source, target, options, listener))
+        teller.report(report, [] if report.move is None else summary(report.move))
         if report.problems:
             raise typer.Exit(REFUSED)
 

@@ -7,51 +7,48 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mover.cli.terminal import fail, new_view, print_all, run
+from mover.cli.telling import Teller
+from mover.cli.terminal import STOPPED, fail, run
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mover.api import ClusterRef
     from mover.models import MoveOptions, RollingOptions
 
 
 def roll(
-    console: Console,
+    teller: Teller,
     places: tuple[ClusterRef, ClusterRef | None],
     each: Sequence[MoveOptions],
     rolling: RollingOptions,
-    verbosity: int,
 ) -> None:
     """Moves namespaces unit by unit; leaves with an exit code if a unit did not move.
 
     Args:
-        console: Where to print.
+        teller: Whom to tell.
         places: The source and the target; without a target the units are only shown.
         each: What to move, for each namespace.
         rolling: How many at once, and in which order.
-        verbosity: How much to tell.
     """
     from mover import api
     from mover.report import rolling_summary
 
     source, target = places
     if target is None:
-        _show_units(console, source, each, rolling)
+        _show_units(teller, source, each, rolling)
         return
     failed = False
     for options in each:
-        with new_view(console, verbosity) as view:
-            report = run(api.roll_async(source, target, options, rolling, view))
-        print_all(console, rolling_summary(report))
+        with teller.watching() as listener:
+            report = run(api.roll_async(source, target, options, rolling, listener))
+        teller.report(report, rolling_summary(report))
         failed = failed or bool(report.failed)
         if failed and rolling.fail_fast:
             break
     if failed:
-        raise typer.Exit(_NOT_ALL_MOVED)
+        raise typer.Exit(STOPPED)
 
 
-def _show_units(console: Console, source: ClusterRef, each: Sequence[MoveOptions], rolling: RollingOptions) -> None:
+def _show_units(teller: Teller, source: ClusterRef, each: Sequence[MoveOptions], rolling: RollingOptions) -> None:
     """Prints the units of a rolling move in their order."""
     from graph.unit import units
     from mover import api
@@ -61,7 +58,7 @@ def _show_units(console: Console, source: ClusterRef, each: Sequence[MoveOptions
     for options in each:
         plan = run(api.plan_async(source, options))
         found = in_order(units(plan.selection), plan, rolling.order)
-        print_all(console, unit_lines(found, plan))
+        teller.show(unit_lines(found, plan))
 
 
 def require_rollable(*, plan: bool, directory: bool, clusters: bool, namespaces: int) -> None:
@@ -72,6 +69,3 @@ def require_rollable(*, plan: bool, directory: bool, clusters: bool, namespaces:
         fail("A directory is written and read in one move: leave out --rolling", exit_code=2)
     if clusters and namespaces > 1:
         fail("Single Clusters are of one namespace. Move them with one --namespace at a time", exit_code=2)
-
-
-_NOT_ALL_MOVED = 4

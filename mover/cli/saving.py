@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mover.cli.terminal import new_view, print_all, run
+from mover.cli.telling import Teller
+from mover.cli.terminal import run
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mover.api import ClusterRef
     from mover.models import MoveOptions
 
@@ -19,33 +18,51 @@ if TYPE_CHECKING:
 class Saving:
     """What backup and restore are asked for, beside what a move is."""
 
-    verbosity: int = 0
     keep_paused: bool = False
     encrypt_to: tuple[str, ...] = ()
     identity: Path | None = None
 
 
-def save(console: Console, source: ClusterRef, folder: Path, options: MoveOptions, saving: Saving) -> None:
+def save(teller: Teller, source: ClusterRef, folder: Path, options: MoveOptions, saving: Saving) -> None:
     """Saves the objects to a directory and tells what was done."""
     from mover import api
+    from mover.models import BackupReport
+    from mover.report import backup_summary
 
-    with new_view(console, saving.verbosity) as view:
+    with teller.watching() as listener:
         result = run(
             api.backup_async(
-                source, folder, options, view, keep_paused=saving.keep_paused, encrypt_to=saving.encrypt_to
+                source, folder, options, listener, keep_paused=saving.keep_paused, encrypt_to=saving.encrypt_to
             )
         )
-    state = "is still paused" if saving.keep_paused else f"was paused for {result.paused_s:.1f} s"
-    print_all(console, ["", f"Saved {len(result.plan.selection.selected)} objects to {folder}; the source {state}."])
+    report = BackupReport(
+        directory=str(folder),
+        objects=len(result.plan.selection.selected),
+        seconds=dict(result.seconds),
+        paused_s=result.paused_s,
+        still_paused=saving.keep_paused,
+    )
+    teller.report(report, backup_summary(report))
 
 
-def load(console: Console, target: ClusterRef, folder: Path, options: MoveOptions, saving: Saving) -> None:
+def load(teller: Teller, target: ClusterRef, folder: Path, options: MoveOptions, saving: Saving) -> None:
     """Restores the objects of a directory and tells what was done."""
     from mover import api
+    from mover.models import RestoreReport
+    from mover.report import restore_summary
 
-    with new_view(console, saving.verbosity) as view:
+    with teller.watching() as listener:
         result = run(
-            api.restore_async(target, folder, options, view, identity=saving.identity, keep_paused=saving.keep_paused)
+            api.restore_async(
+                target, folder, options, listener, identity=saving.identity, keep_paused=saving.keep_paused
+            )
         )
-    there = f"; {len(result.used)} were there already and were left as they are" if result.used else ""
-    print_all(console, ["", f"Restored {result.created} objects from {folder}{there}."])
+    report = RestoreReport(
+        directory=str(folder),
+        created=result.created,
+        used=len(result.used),
+        left=result.left,
+        seconds=dict(result.seconds),
+        still_paused=len(result.paused),
+    )
+    teller.report(report, restore_summary(report))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import typer
 
 from mover.cli.options import HiddenWarnings
+from mover.errors import MoverError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REFUSED = 3
+STOPPED = 4
 DIFFERENT = 5
 
 
@@ -85,17 +87,21 @@ def _is_usual(warning: str) -> bool:
 @contextmanager
 def errors_shown() -> Iterator[None]:
     """Shows every error of ours as one clear paragraph and leaves with its exit code."""
-    from mover.errors import MoverError
-
     try:
         yield
     except MoverError as error:
-        fail(str(error), exit_code=error.exit_code)
+        _leave(str(error), error.exit_code)
     except KeyboardInterrupt:
-        fail("Stopped by Ctrl-C", exit_code=4)
+        _leave("Stopped by Ctrl-C", STOPPED)
+
+
+def _leave(text: str, exit_code: int) -> NoReturn:
+    typer.echo(f"Error: {text}", err=True)
+    raise typer.Exit(exit_code)
 
 
 def fail(text: str, *, exit_code: int) -> NoReturn:
-    """Shows an error and leaves."""
-    typer.echo(f"Error: {text}", err=True)
-    raise typer.Exit(exit_code)
+    """Raises an error of the command line, which is shown as those of the library are."""
+    error = UsageError(text)
+    error.exit_code = exit_code
+    raise error

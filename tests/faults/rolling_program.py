@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mover import cli
-from mover.cli import rolling, terminal
+from mover.cli import telling, terminal
 from mover.events import Event, InUnit, ObjectDone, UnitEnded, UnitStarted
 from mover.models import Phase
 from mover.report import View
@@ -68,7 +68,7 @@ def main(name: str, phase: str, number: str, units: str, *arguments: str) -> Non
     def new_view(*given: Any) -> Ending:
         return Ending(terminal.new_view(*given), signal.Signals[name], Phase(phase), int(number), int(units))
 
-    setattr(rolling, "new_view", new_view)  # noqa: B010
+    setattr(telling, "new_view", new_view)  # noqa: B010
     cli.app(arguments)
 
 

@@ -27,9 +27,10 @@ from mover.events import (
     UnitStarted,
     Waiting,
 )
-from mover.models import KindCount, MoveReport, Phase, RollingReport
+from mover.models import BackupReport, KindCount, MoveReport, Phase, RestoreReport, RollingReport
 from mover.planning import Plan
 from mover.record import Record
+from mover.report.keeping import Ending, Keeper
 from mover.scope import described, scope_of
 
 _TITLES = {
@@ -50,6 +51,18 @@ _SHOWN_WAITS = 1
 _WAIT_LINE_EVERY_S = 5.0
 _OBJECTS_FROM = 1
 _SHOWN_LEFT = 10
+
+__all__ = [
+    "BarView",
+    "Ending",
+    "Keeper",
+    "LineView",
+    "View",
+    "rolling_summary",
+    "status_lines",
+    "summary",
+    "unit_lines",
+]
 
 
 class View(Protocol):
@@ -249,6 +262,18 @@ def rolling_summary(report: RollingReport) -> list[str | Table]:
         *errors,
         *(again if report.failed else []),
     ]
+
+
+def backup_summary(report: BackupReport) -> list[str | Table]:
+    """Returns the summary of a backup."""
+    state = "is still paused" if report.still_paused else f"was paused for {report.paused_s:.1f} s"
+    return ["", f"Saved {report.objects} objects to {report.directory}; the source {state}."]
+
+
+def restore_summary(report: RestoreReport) -> list[str | Table]:
+    """Returns the summary of a restore."""
+    there = f"; {report.used} were there already and were left as they are" if report.used else ""
+    return ["", f"Restored {report.created} objects from {report.directory}{there}."]
 
 
 def unit_lines(found: Sequence[Unit], plan: Plan) -> list[str]:
