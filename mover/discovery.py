@@ -299,13 +299,20 @@ async def resolve_type(cluster: Cluster, types: Sequence[ResourceType], api_vers
     try:
         served = (await cluster.get_json(path))["resources"]
     except NotFoundError as error:
-        raise UsageError(f"The {cluster.name} cluster does not serve {api_version}, kind {kind}") from error
+        raise _unserved(cluster, api_version, kind) from error
     names = {entry["name"] for entry in served}
     for entry in served:
         if entry["kind"] == kind and "/" not in entry["name"]:
             has_status = f"{entry['name']}/status" in names
             return ResourceType(group, version, kind, entry["name"], entry["namespaced"], has_status)
-    raise UsageError(f"The {cluster.name} cluster does not serve {api_version}, kind {kind}")
+    raise _unserved(cluster, api_version, kind)
+
+
+def _unserved(cluster: Cluster, api_version: str, kind: str) -> UsageError:
+    return UsageError(
+        f"The {cluster.name} cluster does not serve {api_version}, kind {kind}",
+        "Install the provider that does, in the same or a newer version",
+    )
 
 
 def find_type(types: Iterable[ResourceType], group_kind: tuple[str, str]) -> ResourceType | None:

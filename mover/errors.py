@@ -31,9 +31,22 @@ from dataclasses import dataclass
 
 
 class MoverError(Exception):
-    """Base of all errors of capi-mover."""
+    """Base of all errors of capi-mover.
+
+    Attributes:
+        exit_code: What the command line leaves with.
+        remedy: What to do, if possible as a command; "" if that goes without saying.
+    """
 
     exit_code = 4
+    remedy: str = ""
+
+    def paragraph(self) -> str:
+        """Returns what the user reads: what happened, and what to do."""
+        text = str(self)
+        if not self.remedy or text.endswith(self.remedy):
+            return text
+        return f"{text}\n{self.remedy}" if "\n" in text else f"{text}. {self.remedy}"
 
 
 class UsageError(MoverError):
@@ -78,6 +91,7 @@ class RefusedError(MoverError):
     """The preflight found problems; no cluster was changed."""
 
     exit_code = 3
+    remedy = "Mend that, then give the same command again"
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(tuple(problems))
@@ -144,6 +158,7 @@ class VerificationError(MoverError):
     """The target's copies differ from the source's objects; nothing was deleted."""
 
     exit_code = 5
+    remedy = "Find out what changes the copies on the target, then give the same command again"
 
     def __init__(self, differences: Sequence[Difference]) -> None:
         super().__init__(tuple(differences))
@@ -183,6 +198,7 @@ class ApiError(MoverError):
     """
 
     exit_code = 2
+    remedy = "Mend that, then give the same command again"
 
     def __init__(self, call: Call, status: int, reason: str, message: str) -> None:
         super().__init__(call, status, reason, message)
@@ -198,6 +214,8 @@ class ApiError(MoverError):
 
 class TransientError(ApiError):
     """A failure that another try may cure."""
+
+    remedy = "Once the API server answers again, give the same command again"
 
 
 class ThrottledError(TransientError):
@@ -225,9 +243,13 @@ class ConnectionFailedError(TransientError):
 class UnauthorizedError(ApiError):
     """The credentials are not accepted (401)."""
 
+    remedy = "Renew the credentials in the kubeconfig of that cluster, then give the same command again"
+
 
 class ForbiddenError(ApiError):
     """The user may not do this (403)."""
+
+    remedy = "The rights that are needed are printed by: capi-mover rbac"
 
 
 class NotFoundError(ApiError):

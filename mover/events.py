@@ -5,7 +5,7 @@ The library never prints. `mover.report` turns events into lines or bars.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mover.models import Phase, UnitFate
@@ -74,6 +74,21 @@ class Noted:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What was asked of one cluster, told when the connection to it is closed: also when the move has failed.
+
+    Attributes:
+        cluster: "source" or "target".
+        calls: How many requests were sent to it, by HTTP method; tries again are counted, too.
+        retries: How many of them were tries after a transient failure.
+    """
+
+    cluster: str
+    calls: Mapping[str, int]
+    retries: int
+
+
 Step = PhaseStarted | ObjectDone | Waiting | PhaseEnded
 """What a move goes through, on its own or as a unit."""
 
@@ -86,7 +101,7 @@ class InUnit:
     step: Step
 
 
-Event = Step | RollingStarted | UnitStarted | InUnit | UnitEnded | Noted
+Event = Step | RollingStarted | UnitStarted | InUnit | UnitEnded | Noted | Traffic
 Listener = Callable[[Event], None]
 
 

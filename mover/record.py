@@ -182,6 +182,8 @@ class Record(BaseModel):
 class RecordError(MoverError):
     """A move record cannot be read."""
 
+    remedy = "Go on with the capi-mover that has begun the move: it is of another version"
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:

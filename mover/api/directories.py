@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graph.resource import Object
-from mover.api.places import ClusterRef, namespace_of_move
+from mover.api.places import ClusterRef, namespace_of_move, opened
 from mover.choosing import chooses
 from mover.concurrency import all_of
 from mover.differences import compare
@@ -16,7 +16,6 @@ from mover.errors import Difference, UsageError
 from mover.events import Listener, ignore
 from mover.execute.backup import BackupResult, backup, release
 from mover.execute.restore import RestoreResult, restore, saved_objects
-from mover.kube import connect
 from mover.models import MoveOptions
 from mover.planning import make_plan
 
@@ -34,7 +33,7 @@ async def backup_async(
     options = options or MoveOptions()
     if chooses(options):
         raise UsageError("A directory holds whole namespaces", "Leave out --cluster and --selector")
-    async with await connect("source", source.kubeconfig, source.context, source.max_requests) as cluster:
+    async with opened("source", source, listener) as cluster:
         scope = namespace_of_move(cluster, options)
         plan = make_plan(await discover(cluster, scope, strict_labels=options.strict_labels))
         return await backup(cluster, plan, folder, options, listener, keep_paused=keep_paused, encrypt_to=encrypt_to)
@@ -50,7 +49,7 @@ async def restore_async(
     keep_paused: bool = False,
 ) -> RestoreResult:
     """Creates the objects of a directory on a cluster; see `mover.execute.restore.restore`."""
-    async with await connect("target", target.kubeconfig, target.context, target.max_requests) as cluster:
+    async with opened("target", target, listener) as cluster:
         return await restore(
             cluster, folder, options or MoveOptions(), listener, identity=identity, keep_paused=keep_paused
         )
@@ -60,7 +59,7 @@ async def release_async(
     source: ClusterRef, folder: Path, listener: Listener = ignore, *, identity: Path | None = None
 ) -> int:
     """Resumes a source that a backup has left paused; see `mover.execute.backup.release`."""
-    async with await connect("source", source.kubeconfig, source.context, source.max_requests) as cluster:
+    async with opened("source", source, listener) as cluster:
         return await release(cluster, folder, listener, identity=identity)
 
 
@@ -82,6 +81,6 @@ async def diff_async(
 async def _movable(place: ClusterRef | Path, namespace: str | None, identity: Path | None) -> tuple[Object, ...]:
     if isinstance(place, Path):
         return await asyncio.to_thread(saved_objects, place, identity)
-    async with await connect("source", place.kubeconfig, place.context, place.max_requests) as cluster:
+    async with opened("source", place) as cluster:
         scope = namespace_of_move(cluster, MoveOptions(namespace=namespace))
         return make_plan(await discover(cluster, scope)).selection.selected

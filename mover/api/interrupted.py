@@ -40,7 +40,7 @@ async def resume_async(
     Raises:
         UsageError: No such move is under way, or several are.
     """
-    async with connected(source, target) as both_sides:
+    async with connected(source, target, listener) as both_sides:
         record = await _record_of(both_sides, namespace, clusters)
         return await finish(both_sides, record, mutators, listener)
 
@@ -61,7 +61,7 @@ async def rollback_async(
         UsageError: No such move is under way, or several are.
         StoppedError: It is past its commit point, or the target cannot be reached.
     """
-    async with connected(source, target) as both_sides:
+    async with connected(source, target, listener) as both_sides:
         record = await _record_of(both_sides, namespace, clusters)
         removed = _Removed(listener)
         started = time.monotonic()

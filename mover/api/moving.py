@@ -47,7 +47,7 @@ async def preflight_async(
     """
     saved = await read_plan(plan_file)
     options = planned(saved, options)
-    async with connected(source, target) as clusters:
+    async with connected(source, target, listener) as clusters:
         await require_answers(clusters)
         await require_planned_cluster(saved, clusters.source)
         asked = Asked(namespace_of_move(clusters.source, options), options, saved)
@@ -85,7 +85,7 @@ async def move_async(
     """
     saved = await read_plan(plan_file)
     options = planned(saved, options)
-    async with connected(source, target) as clusters:
+    async with connected(source, target, listener) as clusters:
         await require_answers(clusters)
         await require_planned_cluster(saved, clusters.source)
         namespace = namespace_of_move(clusters.source, options)
@@ -153,7 +153,7 @@ def _require_series(namespaces: Sequence[str], options: MoveOptions) -> None:
     if options.to_namespace is not None:
         raise UsageError("Several namespaces cannot become one (--to-namespace)", "Move them one at a time")
     if len(set(namespaces)) < len(namespaces):
-        raise UsageError("A namespace is given twice")
+        raise UsageError("A namespace is given twice", "Give each --namespace once")
 
 
 async def _check_all(
@@ -165,7 +165,7 @@ async def _check_all(
 ) -> None:
     """Runs the preflight of every move that was not begun yet."""
     problems: list[Problem] = []
-    async with connected(source, target) as clusters:
+    async with connected(source, target, listener) as clusters:
         await require_answers(clusters)
         for options in each:
             namespace = namespace_of_move(clusters.source, options)

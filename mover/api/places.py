@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mover.checks import check_connections
 from mover.errors import RefusedError
+from mover.events import Listener, Traffic, ignore
 from mover.execute.run import Clusters
 from mover.kube import Cluster, connect
 from mover.models import MoveOptions
@@ -42,15 +43,19 @@ def place_of(text: str) -> ClusterRef | Path:
 
 
 @asynccontextmanager
-async def connected(source: ClusterRef, target: ClusterRef) -> AsyncIterator[Clusters]:
-    """Gives both clusters, and closes the connections at the end."""
-    async with AsyncExitStack() as stack:
-        origin = await stack.enter_async_context(
-            await connect("source", source.kubeconfig, source.context, source.max_requests)
-        )
-        goal = await stack.enter_async_context(
-            await connect("target", target.kubeconfig, target.context, target.max_requests)
-        )
+async def opened(name: str, ref: ClusterRef, listener: Listener = ignore) -> AsyncIterator[Cluster]:
+    """Gives the cluster that messages call `name`; closes the connection at the end, and tells what was asked of it."""
+    async with await connect(name, ref.kubeconfig, ref.context, ref.max_requests) as cluster:
+        try:
+            yield cluster
+        finally:
+            listener(Traffic(name, dict(sorted(cluster.link.calls.items())), cluster.link.retries))
+
+
+@asynccontextmanager
+async def connected(source: ClusterRef, target: ClusterRef, listener: Listener = ignore) -> AsyncIterator[Clusters]:
+    """Gives both clusters; see `opened`."""
+    async with opened("source", source, listener) as origin, opened("target", target, listener) as goal:
         yield Clusters(origin, goal)
 
 

@@ -57,7 +57,7 @@ async def roll_async(
     options = (options or MoveOptions()).model_copy(update={"rolling": True})
     _require_rollable(options)
     started = time.monotonic()
-    async with connected(source, target) as clusters:
+    async with connected(source, target, listener) as clusters:
         await require_answers(clusters)
         namespace = namespace_of_move(clusters.source, options)
         finished = await _finish_interrupted(clusters, namespace, mutators, listener)

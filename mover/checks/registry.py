@@ -306,7 +306,7 @@ def require_skippable(names: Collection[str]) -> None:
             known = ", ".join(one.name for one in CHECKS if not one.guards)
             raise UsageError(f"There is no check {name} that could be skipped", f"Those that can: {known}")
         if check.guards:
-            raise UsageError(f"The check {name} is never skipped. {check.why}")
+            raise UsageError(f"The check {name} is never skipped. {check.why.rstrip('.')}", f"Leave out --skip {name}")
 
 
 def check_plan(plan: Plan, options: MoveOptions) -> list[Problem]:

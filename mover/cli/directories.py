@@ -10,13 +10,19 @@ import typer
 from mover.cli.app import app
 from mover.cli.options import (
     EncryptTo,
+    HiddenWarnings,
     IdentityFile,
     KeepPaused,
     Kubeconfig,
     KubeconfigContext,
+    LogAs,
+    LogFormat,
+    MetricsFile,
     Namespace,
+    OutputFormat,
     ToKubeconfig,
     ToKubeconfigContext,
+    ToldAs,
     Verbosity,
 )
 from mover.cli.saving import Saving, load, save
@@ -33,6 +39,9 @@ def backup_command(
     keep_paused: KeepPaused = False,
     encrypt_to: EncryptTo = None,
     verbosity: Verbosity = 0,
+    output: ToldAs = OutputFormat.TEXT,
+    log_format: LogAs = LogFormat.TEXT,
+    metrics_file: MetricsFile = None,
 ) -> None:
     """Saves the objects of a namespace to a directory, one file each, with checksums.
 
@@ -40,7 +49,7 @@ def backup_command(
 
     Example: capi-mover backup saved/ -n metal3 --encrypt-to age1…
     """
-    with Telling(verbosity).begun() as teller:
+    with Telling(verbosity, HiddenWarnings.DEFAULT, output, log_format, metrics_file).begun() as teller:
         from mover import api
         from mover.models import MoveOptions
 
@@ -57,6 +66,9 @@ def restore_command(
     keep_paused: KeepPaused = False,
     identity: IdentityFile = None,
     verbosity: Verbosity = 0,
+    output: ToldAs = OutputFormat.TEXT,
+    log_format: LogAs = LogFormat.TEXT,
+    metrics_file: MetricsFile = None,
 ) -> None:
     """Creates the objects of a directory on a cluster; what is there already is left as it is.
 
@@ -64,7 +76,7 @@ def restore_command(
 
     Example: capi-mover restore saved/ --to-kubeconfig=target-kubeconfig.yaml
     """
-    with Telling(verbosity).begun() as teller:
+    with Telling(verbosity, HiddenWarnings.DEFAULT, output, log_format, metrics_file).begun() as teller:
         from mover import api
         from mover.models import MoveOptions
 

@@ -6,13 +6,18 @@ from mover.cli.app import app
 from mover.cli.options import (
     AllNamespaces,
     ClusterNames,
+    HiddenWarnings,
     Kubeconfig,
     KubeconfigContext,
+    LogAs,
+    LogFormat,
+    MetricsFile,
     Namespace,
     Output,
     OutputFormat,
     ToKubeconfig,
     ToKubeconfigContext,
+    ToldAs,
     Verbosity,
 )
 from mover.cli.telling import Telling
@@ -51,12 +56,15 @@ def resume(
     all_namespaces: AllNamespaces = False,
     cluster: ClusterNames = None,
     verbosity: Verbosity = 0,
+    output: ToldAs = OutputFormat.TEXT,
+    log_format: LogAs = LogFormat.TEXT,
+    metrics_file: MetricsFile = None,
 ) -> None:
     """Finishes a move that was interrupted, from the record it left in the clusters.
 
     Example: capi-mover resume --to-kubeconfig=target-kubeconfig.yaml -n metal3
     """
-    with Telling(verbosity).begun() as teller:
+    with Telling(verbosity, HiddenWarnings.DEFAULT, output, log_format, metrics_file).begun() as teller:
         from mover import api
         from mover.report import summary
 
@@ -78,6 +86,9 @@ def rollback(
     all_namespaces: AllNamespaces = False,
     cluster: ClusterNames = None,
     verbosity: Verbosity = 0,
+    output: ToldAs = OutputFormat.TEXT,
+    log_format: LogAs = LogFormat.TEXT,
+    metrics_file: MetricsFile = None,
 ) -> None:
     """Undoes a move that was interrupted before it deleted anything.
 
@@ -86,7 +97,7 @@ def rollback(
 
     Example: capi-mover rollback --to-kubeconfig=target-kubeconfig.yaml -n metal3
     """
-    with Telling(verbosity).begun() as teller:
+    with Telling(verbosity, HiddenWarnings.DEFAULT, output, log_format, metrics_file).begun() as teller:
         from mover import api
 
         source = api.ClusterRef(kubeconfig, kubeconfig_context)

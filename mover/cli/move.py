@@ -20,9 +20,13 @@ from mover.cli.options import (
     IncludeReferenced,
     Kubeconfig,
     KubeconfigContext,
+    LogAs,
+    LogFormat,
     MaxRequests,
+    MetricsFile,
     Namespaces,
     OrderBy,
+    OutputFormat,
     ParallelUnits,
     Rolling,
     Selector,
@@ -30,13 +34,14 @@ from mover.cli.options import (
     StrictLabels,
     ToKubeconfig,
     ToKubeconfigContext,
+    ToldAs,
     Verbosity,
     WarnOnly,
 )
 from mover.cli.rolling import require_rollable, roll
 from mover.cli.saving import Saving, load, save
 from mover.cli.telling import Teller, Telling
-from mover.cli.terminal import fail, run
+from mover.cli.terminal import fail, print_json, run
 
 if TYPE_CHECKING:
     from mover.api import ClusterRef
@@ -111,6 +116,9 @@ def move(
         HiddenWarnings, typer.Option(help="API server warnings to hide.")
     ] = HiddenWarnings.DEFAULT,
     verbosity: Verbosity = 0,
+    output: ToldAs = OutputFormat.TEXT,
+    log_format: LogAs = LogFormat.TEXT,
+    metrics_file: MetricsFile = None,
 ) -> None:
     """Moves Cluster API objects and all their dependencies between management clusters.
 
@@ -120,7 +128,7 @@ def move(
 
     Example: capi-mover move --to-kubeconfig=target-kubeconfig.yaml -n metal3 --cluster prod-1
     """
-    telling = Telling(verbosity, hide_api_warnings)
+    telling = Telling(verbosity, hide_api_warnings, output, log_format, metrics_file)
     with telling.begun() as teller:
         _check_exclusive(
             {"--to-directory": to_directory, "--to-kubeconfig": to_kubeconfig},
@@ -230,7 +238,11 @@ def _check_exclusive(*groups: dict[str, object]) -> None:
 
 def _show_plan(teller: Teller, plan: Plan) -> None:
     from graph.render import tree
+    from mover.plan_report import plan_json
 
+    if teller.is_json:
+        print_json(plan_json(plan))
+        return
     selection = plan.selection
     counts = f"{len(selection.moved)} objects would move, {len(selection.kept)} would be copied and kept"
     lines = ["This is a dry run: nothing is changed on any cluster.", tree(selection)]

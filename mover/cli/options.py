@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mover.choices import UnitOrder
+from mover.cli.completing import complete_checks, complete_source_context, complete_target_context
 
 
 class HiddenWarnings(StrEnum):
@@ -26,9 +27,17 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
+class LogFormat(StrEnum):
+    """How our own log is written to stderr."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 _SOURCE = "Source"
 _TARGET = "Target"
 _ROLLING = "Rolling moves"
+_TELLING = "Output"
 
 Kubeconfig = Annotated[
     Path | None,
@@ -38,13 +47,23 @@ Kubeconfig = Annotated[
     ),
 ]
 KubeconfigContext = Annotated[
-    str | None, typer.Option(help="Context in the source's kubeconfig.", rich_help_panel=_SOURCE)
+    str | None,
+    typer.Option(
+        help="Context in the source's kubeconfig.",
+        rich_help_panel=_SOURCE,
+        autocompletion=complete_source_context,
+    ),
 ]
 ToKubeconfig = Annotated[
     Path | None, typer.Option(help="Kubeconfig of the target management cluster.", rich_help_panel=_TARGET)
 ]
 ToKubeconfigContext = Annotated[
-    str | None, typer.Option(help="Context in the target's kubeconfig.", rich_help_panel=_TARGET)
+    str | None,
+    typer.Option(
+        help="Context in the target's kubeconfig.",
+        rich_help_panel=_TARGET,
+        autocompletion=complete_target_context,
+    ),
 ]
 Namespace = Annotated[
     str | None,
@@ -84,7 +103,12 @@ StrictLabels = Annotated[
 ]
 Skip = Annotated[
     list[str] | None,
-    typer.Option("--skip", help="A check of the preflight to leave out; may be repeated.", metavar="CHECK"),
+    typer.Option(
+        "--skip",
+        help="A check of the preflight to leave out; may be repeated.",
+        metavar="CHECK",
+        autocompletion=complete_checks,
+    ),
 ]
 WarnOnly = Annotated[
     bool,
@@ -118,7 +142,28 @@ MaxRequests = Annotated[
     int | None, typer.Option(min=1, help="How many requests may be under way to each cluster at once, at most.")
 ]
 Verbosity = Annotated[
-    int, typer.Option("-v", "--v", min=0, help="How much to tell: 1 each object, 3 retries, 5 everything.")
+    int,
+    typer.Option(
+        "-v", "--v", min=0, help="How much to tell: 1 each object, 3 retries, 5 everything.", rich_help_panel=_TELLING
+    ),
+]
+ToldAs = Annotated[
+    OutputFormat,
+    typer.Option(
+        "--output", "-o", help="Text, or a line of JSON for each event and for the report.", rich_help_panel=_TELLING
+    ),
+]
+LogAs = Annotated[
+    LogFormat, typer.Option("--log-format", help="How the log on stderr is written.", rich_help_panel=_TELLING)
+]
+MetricsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-file",
+        help="Write OpenMetrics to this file at the end, also of a failure.",
+        metavar="FILE",
+        rich_help_panel=_TELLING,
+    ),
 ]
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print it.")]
 EncryptTo = Annotated[

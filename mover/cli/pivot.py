@@ -8,11 +8,17 @@ import typer
 
 from mover.cli.app import app
 from mover.cli.options import (
+    HiddenWarnings,
     Kubeconfig,
     KubeconfigContext,
+    LogAs,
+    LogFormat,
+    MetricsFile,
     Namespace,
+    OutputFormat,
     ToKubeconfig,
     ToKubeconfigContext,
+    ToldAs,
     Verbosity,
 )
 from mover.cli.telling import Telling
@@ -52,12 +58,15 @@ def pivot(
     ] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every step, and change nothing.")] = False,
     verbosity: Verbosity = 0,
+    output: ToldAs = OutputFormat.TEXT,
+    log_format: LogAs = LogFormat.TEXT,
+    metrics_file: MetricsFile = None,
 ) -> None:
     """Moves a cluster's objects into the cluster itself, or back, with Ironic and the operators around it.
 
     Example: capi-mover pivot -n metal3
     """
-    with Telling(verbosity).begun() as teller:
+    with Telling(verbosity, HiddenWarnings.DEFAULT, output, log_format, metrics_file).begun() as teller:
         from mover.api import ClusterRef
         from mover.models import MoveOptions
         from mover.pivot.run import pivot as run_pivot

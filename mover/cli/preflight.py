@@ -9,6 +9,7 @@ import typer
 
 from mover.choices import PausedPolicy
 from mover.cli.app import app
+from mover.cli.logs import set_up_logging
 from mover.cli.move import existing_policy
 from mover.cli.options import (
     AllHosts,
@@ -30,7 +31,7 @@ from mover.cli.options import (
     Verbosity,
     WarnOnly,
 )
-from mover.cli.terminal import REFUSED, errors_shown, fail, new_console, print_all, print_json, run, set_up_logging
+from mover.cli.terminal import REFUSED, errors_shown, fail, new_console, print_all, print_json, run
 
 if TYPE_CHECKING:
     from mover.api import ClusterRef

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mover.cli.telling import Teller
-from mover.cli.terminal import STOPPED, fail, run
+from mover.cli.terminal import STOPPED, fail, print_json, run
 
 if TYPE_CHECKING:
     from mover.api import ClusterRef
@@ -52,13 +52,16 @@ def _show_units(teller: Teller, source: ClusterRef, each: Sequence[MoveOptions],
     """Prints the units of a rolling move in their order."""
     from graph.unit import units
     from mover import api
-    from mover.report import unit_lines
+    from mover.report import unit_lines, units_json
     from mover.rolling import in_order
 
     for options in each:
         plan = run(api.plan_async(source, options))
         found = in_order(units(plan.selection), plan, rolling.order)
-        teller.show(unit_lines(found, plan))
+        if teller.is_json:
+            print_json(units_json(found, plan))
+        else:
+            teller.show(unit_lines(found, plan))
 
 
 def require_rollable(*, plan: bool, directory: bool, clusters: bool, namespaces: int) -> None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from mover.cli.options import HiddenWarnings
-from mover.cli.terminal import STOPPED, new_console, new_view, print_all, set_up_logging
-from mover.errors import MoverError
+from mover.cli.logs import set_up_logging
+from mover.cli.options import HiddenWarnings, LogFormat, OutputFormat
+from mover.cli.terminal import STOPPED, new_console, new_view, print_all, print_line
+from mover.errors import MoverError, UsageError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console
     from rich.table import Table
 
     from mover.events import Event, Listener
-    from mover.report import Keeper
+    from mover.report import Keeper, View
+
+log = logging.getLogger("capi-mover.cli")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,46 +33,68 @@ class Telling:
     Attributes:
         verbosity: How much to tell: 1 each object, 3 retries, 5 everything.
         hidden: Which warnings of the API servers are not shown.
+        output: Text for people, or JSON lines for programs.
+        log_format: How the log on stderr is written.
+        metrics_file: Where OpenMetrics are written at the end; None for nowhere.
     """
 
     verbosity: int = 0
     hidden: HiddenWarnings = HiddenWarnings.DEFAULT
+    output: OutputFormat = OutputFormat.TEXT
+    log_format: LogFormat = LogFormat.TEXT
+    metrics_file: Path | None = None
 
     @contextmanager
     def begun(self) -> Iterator[Teller]:
-        """Gives the teller of a command, and ends what was told however the body ends."""
-        set_up_logging(self.verbosity, self.hidden)
-        teller = Teller(self, new_console(), self._keepers())
+        """Gives the teller of a command, and tells of its end however the body ends."""
+        set_up_logging(self.verbosity, self.hidden, self.log_format)
+        teller = Teller(self)
         try:
+            teller.keepers += self._keepers()
             yield teller
         except BaseException as error:
-            teller.end(error, _exit_code_of(error))
+            exit_code = _exit_code_of(error)
+            teller.end(error, exit_code)
+            if teller.is_json and isinstance(error, MoverError | KeyboardInterrupt):
+                raise typer.Exit(exit_code) from error
             raise
         teller.end(None, 0)
 
     def _keepers(self) -> list[Keeper]:
-        """Returns those that see all events and write a file at the end."""
-        return []
+        """Returns those that see all events and write a file at the end.
+
+        Raises:
+            UsageError: A file cannot be written where it is wanted.
+        """
+        keepers: list[Keeper] = []
+        if self.metrics_file is not None:
+            _require_place("--metrics-file", self.metrics_file)
+            from mover.report.metrics import Metrics
+
+            keepers.append(Metrics(self.metrics_file))
+        return keepers
 
 
 class Teller:
     """Tells of one command: events while it runs, then what came of it.
 
     Attributes:
-        console: Where people read.
+        is_json: Whether programs read what is told.
+        keepers: Those that see all events and write a file at the end.
     """
 
-    def __init__(self, telling: Telling, console: Console, keepers: Sequence[Keeper]) -> None:
-        self.console = console
-        self._telling = telling
-        self._keepers = keepers
+    def __init__(self, telling: Telling) -> None:
+        self.is_json = telling.output is OutputFormat.JSON
+        self.keepers: list[Keeper] = []
+        self._verbosity = telling.verbosity
+        self._console = new_console()
         self._reports: list[BaseModel] = []
 
     @contextmanager
     def watching(self) -> Iterator[Listener]:
         """Gives the listener of one call of the library; bars are on the screen for as long as the body runs."""
-        with new_view(self.console, self._telling.verbosity) as view:
-            listeners: list[Listener] = [view, *self._keepers]
+        with self._new_view() as view:
+            listeners: Sequence[Listener] = (view, *self.keepers)
 
             def tell(event: Event) -> None:
                 for listener in listeners:
@@ -76,21 +102,48 @@ class Teller:
 
             yield tell
 
+    def _new_view(self) -> View:
+        from mover.report import JsonView
+
+        return JsonView(print_line) if self.is_json else new_view(self._console, self._verbosity)
+
     def report(self, report: BaseModel, shown: Iterable[str | Table]) -> None:
         """Tells what came of it: `shown` to people, `report` to programs and to those that keep it."""
+        from mover.report import report_json
+
         self._reports.append(report)
+        self._write(report_json(report))
         self.show(shown)
 
     def show(self, parts: Iterable[str | Table]) -> None:
-        """Prints lines and tables for people."""
-        print_all(self.console, parts)
+        """Prints lines and tables for people; nothing if programs read."""
+        if not self.is_json:
+            print_all(self._console, parts)
 
     def end(self, error: BaseException | None, exit_code: int) -> None:
-        """Lets those that keep something write it."""
-        from mover.report import Ending
+        """Tells what the command failed with, and lets those that keep something write it."""
+        from mover.report import Ending, error_json
 
-        for keeper in self._keepers:
-            keeper.end(Ending(tuple(self._reports), error, exit_code))
+        for keeper in self.keepers:
+            try:
+                keeper.end(Ending(tuple(self._reports), error, exit_code))
+            except MoverError as failure:
+                # What was done is done, whether that file is there or not.
+                log.error("%s", failure)  # noqa: TRY400 - the message says it all
+        if error is not None and not isinstance(error, typer.Exit):
+            self._write(error_json(error, exit_code))
+
+    def _write(self, value: dict[str, object]) -> None:
+        from mover.report import JsonView
+
+        if self.is_json:
+            JsonView(print_line).write(value)
+
+
+def _require_place(flag: str, file: Path) -> None:
+    """Raises UsageError if a file cannot be there: that is better known before a move than after it."""
+    if file.is_dir() or not file.parent.is_dir():
+        raise UsageError(f"{flag}: {file} cannot be written: there is no directory {file.parent}, or it is one itself")
 
 
 def _exit_code_of(error: BaseException) -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import re
-import sys
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
-from mover.cli.options import HiddenWarnings
 from mover.errors import MoverError, UsageError
 
 if TYPE_CHECKING:
@@ -52,36 +48,33 @@ def print_all(console: Console, parts: Iterable[str | Table]) -> None:
         console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
 
 
+def print_line(text: str) -> None:
+    """Prints a line that somebody waits for; if nobody reads any more it is dropped, as all others will be."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        from mover.report.console import drop_output
+
+        drop_output()
+
+
 def new_console() -> Console:
     """Returns the console on stdout."""
-    from rich.console import Console
+    from mover.report.console import LastingConsole
 
-    return Console()
+    return LastingConsole()
 
 
 def new_view(console: Console, verbosity: int) -> View:
-    """Returns what shows the progress: bars on a terminal, lines elsewhere."""
+    """Returns what shows the progress: bars on a terminal that can move its cursor, lines elsewhere."""
     from mover.report import BarView, LineView
 
-    return BarView(console, verbosity) if console.is_terminal else LineView(console, verbosity)
+    return BarView(console, verbosity) if has_bars(console) else LineView(console, verbosity)
 
 
-def set_up_logging(verbosity: int, hidden: HiddenWarnings) -> None:
-    """Sends our own log to stderr: retries from verbosity 3, everything from 5, API warnings as asked for."""
-    level = logging.DEBUG if verbosity >= 5 else logging.INFO if verbosity >= 3 else logging.WARNING
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("capi-mover").setLevel(level)
-    api_warnings = logging.getLogger("capi-mover.api-warnings")
-    if hidden is not HiddenWarnings.NONE:
-        api_warnings.addFilter(lambda record: hidden is not HiddenWarnings.ALL and not _is_usual(record.getMessage()))
-
-
-_FINALIZER_WARNING = re.compile(r"metadata\.finalizers:.*prefer a domain-qualified finalizer name")
-
-
-def _is_usual(warning: str) -> bool:
-    """Returns whether a warning is in clusterctl's default set (util/apiwarnings): finalizers without a domain."""
-    return bool(_FINALIZER_WARNING.search(warning))
+def has_bars(console: Console) -> bool:
+    """Returns whether bars can be drawn: FORCE_COLOR and its like colour what is no terminal, and make it none."""
+    return console.is_interactive and console.file.isatty()
 
 
 @contextmanager
@@ -90,7 +83,7 @@ def errors_shown() -> Iterator[None]:
     try:
         yield
     except MoverError as error:
-        _leave(str(error), error.exit_code)
+        _leave(error.paragraph(), error.exit_code)
     except KeyboardInterrupt:
         _leave("Stopped by Ctrl-C", STOPPED)
 

@@ -18,6 +18,8 @@ _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
 class FileError(MoverError):
     """A file or folder could not be read or written: the disk is full, a permission is missing and the like."""
 
+    remedy = "Mend that or choose another place, then give the same command again"
+
     def __init__(self, path: Path, verb: str, error: OSError) -> None:
         super().__init__(path, verb, error)
         self.path = path
@@ -56,8 +58,8 @@ def make_folder(folder: Path) -> bool:
     return is_new
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner can read; at every instant `path` is as it was, or whole.
+def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Writes a file that only its owner can read, unless `mode` says so; at every instant it is as it was, or whole.
 
     The folder is not synced: that is cheaper once for many files.
 
@@ -68,6 +70,7 @@ def write_file(path: Path, content: bytes) -> None:
         handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, mode)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

@@ -255,7 +255,7 @@ class Transport:
             text = match["text"].replace('\\"', '"') if match else ""
             if text and text not in self._warned:
                 self._warned.add(text)
-                api_warnings.warning("%s: %s", self._cluster, text)
+                api_warnings.warning("%s: %s", self._cluster, text, extra={"cluster": self._cluster})
 
     def _noted(self, error: errors.ApiError) -> errors.ApiError:
         if isinstance(error, errors.ThrottledError):
@@ -274,7 +274,8 @@ class Transport:
         """Returns a session with fresh credentials; one renewal serves all requests that met the same 401."""
         async with self._session_lock:
             if self._session is refused:
-                log.info("%s: credentials were refused, reading them again", self._cluster)
+                cluster = self._cluster
+                log.info("%s: credentials were refused, reading them again", cluster, extra={"cluster": cluster})
                 # Requests that are under way still use it; it is closed with the rest.
                 self._retired.append(refused)
                 self._session = await self._open_session()
@@ -305,7 +306,9 @@ class Transport:
     def _note_retry(self, state: RetryCallState) -> None:
         self.retries += 1
         error = state.outcome.exception() if state.outcome else None
-        log.info("trying again (attempt %d): %s", state.attempt_number + 1, error)
+        attempt = state.attempt_number + 1
+        fields = {"cluster": self._cluster, "attempt": attempt}
+        log.info("trying again (attempt %d): %s", attempt, error, extra=fields)
 
 
 def _describe(error: BaseException) -> str:

@@ -14,9 +14,10 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from mover.api import ClusterRef
+from mover.api.places import opened
 from mover.errors import MoverError, RefusedError, StoppedError, UsageError, VerificationError
 from mover.events import Listener, Noted, ignore
-from mover.kube import Cluster, connect
+from mover.kube import Cluster
 from mover.models import MoveReport
 from mover.pivot import steps
 from mover.pivot.choices import Step
@@ -67,13 +68,9 @@ async def pivot(
     options = options or PivotOptions()
     progress = _Progress(options, listener)
     async with AsyncExitStack() as stack:
-        origin = await stack.enter_async_context(
-            await connect("source", source.kubeconfig, source.context, source.max_requests)
-        )
+        origin = await stack.enter_async_context(opened("source", source, listener))
         place = await _find_target(origin, target, options, progress, stack)
-        goal = await stack.enter_async_context(
-            await connect("target", place.ref.kubeconfig, place.ref.context, place.ref.max_requests)
-        )
+        goal = await stack.enter_async_context(opened("target", place.ref, listener))
         scene = await look_around((origin, goal), (source, place.ref), place, options, listener)
         moves = await _run(scene, progress)
         return PivotReport(

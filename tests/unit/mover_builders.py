@@ -12,7 +12,7 @@ from aiohttp import web
 from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from graph.rules import GroupKind
-from mover.api import directories, interrupted, places, planning
+from mover.api import interrupted, places, planning
 from mover.checks import Findings, check_move
 from mover.discovery import CRDS, NAMESPACES, SECRETS, Inventory, Provider, discover
 from mover.events import Event
@@ -249,5 +249,5 @@ def meanwhile(server: FakeApiServer, method: str, ending: str, happens: Callable
 
 def lets_connect(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., Awaitable[Cluster]]) -> None:
     """Lets the library connect to the clusters that `connect` returns."""
-    for module in (places, planning, interrupted, directories):
+    for module in (places, planning, interrupted):
         monkeypatch.setattr(module, "connect", connect)

@@ -10,7 +10,7 @@ from mover import api
 from mover.api import ClusterRef
 from mover.choices import OnFailure
 from mover.errors import RefusedError, UsageError
-from mover.events import Noted
+from mover.events import Noted, Traffic
 from mover.execute.run import InterruptedMoveError
 from mover.kube import Cluster
 from mover.models import MoveOptions, MoveReport, Phase
@@ -58,6 +58,20 @@ async def test_a_move_reports_what_it_did(library: Library) -> None:
     assert set(report.seconds) > {Phase.PREFLIGHT, Phase.CREATING, Phase.DELETING}
     assert report.calls["GET"] > 0
     assert sum(report.calls.values()) == len(library.stage.source.log) + len(library.stage.target.log)
+
+
+async def test_the_calls_of_each_cluster_are_told_at_the_end_of_a_move_and_of_one_that_fails(library: Library) -> None:
+    report = await library.move()
+    told = [event for event in library.stage.events if isinstance(event, Traffic)]
+    assert sorted(event.cluster for event in told) == ["source", "target"]
+    logs = {"source": library.stage.source.log, "target": library.stage.target.log}
+    for event in told:
+        assert sum(event.calls.values()) == len(logs[event.cluster])
+    assert sum(told[0].calls.values()) + sum(told[1].calls.values()) == sum(report.calls.values())
+    library.stage.events.clear()
+    with pytest.raises(UsageError):
+        await library.move(MoveOptions(namespace="nowhere"))
+    assert [event.cluster for event in library.stage.events if isinstance(event, Traffic)] == ["target", "source"]
 
 
 async def test_a_plan_reads_only(library: Library) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import os
@@ -519,9 +520,21 @@ def test_verbosity_sets_what_is_logged(library: Library, verbosity: str, level: 
     assert logging.getLogger("capi-mover").level == level
 
 
+class Terminal(io.StringIO):
+    """A file that takes itself for a terminal."""
+
+    def isatty(self) -> bool:
+        """Returns True."""
+        return True
+
+
 def test_bars_are_for_terminals_and_lines_for_everything_else() -> None:
-    assert type(new_view(Console(force_terminal=True), 0)).__name__ == "BarView"
-    assert type(new_view(Console(force_terminal=False), 0)).__name__ == "LineView"
+    real = Console(file=Terminal(), _environ={"TERM": "xterm"})
+    assert type(new_view(real, 0)).__name__ == "BarView"
+    dumb = Console(file=Terminal(), _environ={"TERM": "dumb"})
+    assert type(new_view(dumb, 0)).__name__ == "LineView"
+    assert type(new_view(Console(file=io.StringIO(), force_terminal=True), 0)).__name__ == "LineView"
+    assert type(new_view(Console(file=io.StringIO()), 0)).__name__ == "LineView"
 
 
 @pytest.mark.parametrize("heavy", ["kubernetes", "networkx", "rich", "aiohttp", "pydantic", "asyncio"])

@@ -13,7 +13,6 @@ from mover.errors import RefusedError
 from mover.events import Event, Listener, Noted, ObjectDone, ignore
 from mover.kube import Cluster
 from mover.models import MoveOptions
-from mover.pivot import run
 from mover.pivot.choices import Step
 from mover.pivot.memory import NAME
 from mover.pivot.models import Outcome, PivotOptions, PivotReport
@@ -61,7 +60,6 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     async def connect(name: str, kubeconfig: Path | None, context: str | None, _most: int | None) -> Cluster:
         return (stage.source if kubeconfig == SOURCE.kubeconfig else stage.target).direct()
 
-    monkeypatch.setattr(run, "connect", connect)
     lets_connect(monkeypatch, connect)
     return stage
 

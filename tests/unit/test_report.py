@@ -11,8 +11,19 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from mover.events import Event, Noted, ObjectDone, PhaseEnded, PhaseStarted, Waiting
-from mover.models import KindCount, LeftObject, MoveReport, Phase
+from mover.events import (
+    Event,
+    InUnit,
+    Noted,
+    ObjectDone,
+    PhaseEnded,
+    PhaseStarted,
+    RollingStarted,
+    UnitEnded,
+    UnitStarted,
+    Waiting,
+)
+from mover.models import KindCount, LeftObject, MoveReport, Phase, UnitFate
 from mover.report import BarView, LineView, View, summary
 
 
@@ -79,7 +90,7 @@ def test_a_wait_is_told_at_once_with_the_first_object_and_the_number_of_others()
 
 def test_a_wait_that_goes_on_is_told_every_few_seconds_and_not_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock: Iterator[float] = iter([100.0, 101.0, 104.9, 105.0])
-    monkeypatch.setattr("mover.report.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("mover.report.lines.time.monotonic", lambda: next(clock))
     assert lines(*(Waiting((name,)) for name in "abcd")) == ["Waiting for a", "Waiting for d"]
 
 
@@ -101,9 +112,9 @@ def test_a_bar_is_full_when_its_phase_has_ended() -> None:
 
 def test_a_bar_shows_what_is_waited_for_until_the_wait_is_over() -> None:
     started = PhaseStarted(Phase.PAUSING, 1)
-    assert "waiting for a (and 1 more)" in bars(started, Waiting(("a", "b")))
+    assert "0:00 Waiting for a (and 1 more)" in bars(started, Waiting(("a", "b")))
     last_frame = bars(started, Waiting(("a", "b")), Waiting(())).rpartition("Pausing the source")[2]
-    assert "waiting" not in last_frame
+    assert "Waiting" not in last_frame
 
 
 def test_an_object_of_a_phase_without_a_bar_is_no_failure() -> None:
@@ -114,6 +125,59 @@ def test_bars_print_objects_only_if_they_were_asked_for() -> None:
     started = PhaseStarted(Phase.CREATING, 3)
     assert "created Machine ns/m" not in bars(started, CREATED)
     assert "created Machine ns/m" in bars(started, CREATED, verbosity=1)
+
+
+UNITS = (
+    RollingStarted(2),
+    UnitStarted("ns/a", 3),
+    UnitStarted("ns/b", 3),
+    InUnit("ns/a", PhaseStarted(Phase.CREATING, 3)),
+    InUnit("ns/a", CREATED),
+)
+
+
+def test_a_unit_at_work_has_a_bar_with_its_phase() -> None:
+    shown = bars(*UNITS, InUnit("ns/b", PhaseStarted(Phase.VERIFYING))).splitlines()
+    (first,) = [line for line in shown[-3:] if "Cluster a of namespace ns: Creating on the target" in line]
+    (second,) = [line for line in shown[-3:] if "Cluster b of namespace ns: Verifying the copies" in line]
+    assert "1/3" in first
+    assert "0/?" in second
+
+
+def test_the_bar_of_a_unit_begins_anew_with_each_phase_and_goes_when_it_has_ended() -> None:
+    next_phase = (InUnit("ns/a", PhaseEnded(Phase.CREATING, 1.0)), InUnit("ns/a", PhaseStarted(Phase.DELETING, 5)))
+    last = bars(*UNITS, *next_phase).splitlines()[-3:]
+    assert any("Cluster a of namespace ns: Deleting from the source" in line and "0/5" in line for line in last)
+    ended = bars(*UNITS, UnitEnded("ns/a", UnitFate.MOVED, 2.0))
+    assert "Cluster a of namespace ns: moved after 2.0 s" in ended
+    last = ended.splitlines()[-2:]
+    assert not any("Cluster a" in line for line in last)
+    assert any("Moving units" in line and "1/2" in line for line in last)
+
+
+def test_what_two_units_wait_for_is_shown_for_each_until_its_wait_is_over() -> None:
+    waiting = (InUnit("ns/a", Waiting(("x",))), InUnit("ns/b", Waiting(("y",))))
+    assert "Cluster a of namespace ns: waiting for x" in bars(*UNITS, *waiting).splitlines()[-2]
+    last = bars(*UNITS, *waiting, InUnit("ns/a", Waiting(()))).splitlines()[-4:]
+    assert not any("waiting for x" in line for line in last)
+    assert any("waiting for y" in line for line in last)
+
+
+def test_a_step_of_a_unit_that_nobody_has_begun_is_no_failure() -> None:
+    step = InUnit("ns/x", PhaseStarted(Phase.CREATING, 3))
+    assert bars(step, InUnit("ns/x", CREATED), UnitEnded("ns/x", UnitFate.MOVED, 1.0))
+
+
+def test_the_bars_of_the_next_move_of_a_series_take_the_place_of_those_before() -> None:
+    one = (PhaseStarted(Phase.PREFLIGHT), PhaseEnded(Phase.PREFLIGHT, 1.0), PhaseStarted(Phase.PAUSING, 7))
+    assert "0/7" in bars(*one).splitlines()[-1]
+    assert "0/7" not in bars(*one, PhaseStarted(Phase.PREFLIGHT)).splitlines()[-1]
+
+
+def test_the_phases_of_units_are_lines_only_if_they_were_asked_for() -> None:
+    told = InUnit("ns/a", PhaseStarted(Phase.CREATING, 3))
+    assert lines(told) == []
+    assert lines(told, verbosity=1) == ["Cluster a of namespace ns: Creating on the target (3 objects)"]
 
 
 @pytest.mark.parametrize("verbosity", [0, 1])
