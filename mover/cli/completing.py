@@ -11,7 +11,7 @@ import typer
 
 def complete_checks(incomplete: str) -> list[tuple[str, str]]:
     """Returns the checks of the preflight that can be left out, each with what it asks."""
-    from mover.preflight.registry import CHECKS
+    from mover.checks.registry import CHECKS
 
     return [(check.name, check.question) for check in CHECKS if not check.guards and check.name.startswith(incomplete)]
 

@@ -143,7 +143,7 @@ class Teller:
 def _require_place(flag: str, file: Path) -> None:
     """Raises UsageError if a file cannot be there: that is better known before a move than after it."""
     if file.is_dir() or not file.parent.is_dir():
-        raise UsageError(f"{flag}: {file} cannot be written: there is no directory {file.parent}, or it is one itself")
+        raise UsageError(f"{flag}: {file} cannot be written", "Name a file in a directory that is there")
 
 
 def _exit_code_of(error: BaseException) -> int:

@@ -55,7 +55,9 @@ class Identities:
         try:
             lines = [line.strip() for line in read_file(path).decode().splitlines()]
         except (FileError, UnicodeDecodeError) as error:
-            raise UsageError(f"The identity file {path} cannot be read ({error})") from error
+            raise UsageError(
+                f"The identity file {path} cannot be read ({error})", "Give another one with --identity"
+            ) from error
         texts = [line for line in lines if line and not line.startswith(_COMMENT)]
         if not texts:
             raise UsageError(f"The identity file {path} has no identity", "age-keygen writes one")

@@ -178,7 +178,7 @@ async def _checked(source: Cluster, plan: Plan, options: MoveOptions) -> Plan:
         plan = make_plan(plan.inventory, replace(plan.rules, left_behind=homeless))
     if not plan.selection.selected:
         where = f"the namespace {plan.inventory.namespace}" if plan.inventory.namespace else "any namespace"
-        raise UsageError(f"There is nothing to save in {where} of the {source.name} cluster")
+        raise UsageError(f"There is nothing to save in {where} of the {source.name} cluster", "See: capi-mover plan")
     under_way = await moves_under_way(source, {plan.inventory.namespace})
     # Nothing leaves the source, so what stays there keeps its owners; and no server takes the objects.
     irrelevant = ("left-dependents", "rollout", "sizes")

@@ -189,7 +189,9 @@ def _connect_in_cluster(name: str, limits: FlowLimits) -> Cluster:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             return await _session_of(configuration)
         except (ConfigException, OSError) as error:
-            raise UsageError(f"The service account of the {name} cluster cannot be used: {error}") from error
+            raise UsageError(
+                f"The service account of the {name} cluster cannot be used: {error}", _flags_of(name)
+            ) from error
 
     namespace = _SERVICE_ACCOUNT_NAMESPACE.read_text().strip() if _SERVICE_ACCOUNT_NAMESPACE.exists() else ""
     return Cluster(name, IN_CLUSTER_CONTEXT, namespace, Transport(name, session, limits=limits))

@@ -25,7 +25,7 @@ from mover.events import (
     UnitStarted,
     Waiting,
 )
-from mover.preflight import described
+from mover.checks import described
 
 
 class JsonView:
@@ -98,7 +98,7 @@ def error_json(error: BaseException, exit_code: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "type": "error",
         "error": type(error).__name__,
-        "text": str(error),
+        "text": "Stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error),
         "next": error.remedy if isinstance(error, MoverError) else "",
         "exit_code": exit_code,
     }

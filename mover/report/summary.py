@@ -9,7 +9,7 @@ from rich.table import Table
 
 from graph.unit import Unit
 from mover.models import BackupReport, KindCount, MoveReport, RestoreReport, RollingReport
-from mover.plan import Plan
+from mover.planning import Plan
 from mover.report.titles import capital
 from mover.scope import described, scope_of
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import json
 import logging
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 import yaml
 from rich.console import Console
 from typer.testing import CliRunner, Result
@@ -25,9 +30,12 @@ from mover import api, cli
 from mover.checks import Findings
 from mover.choices import ExistingPolicy, PausedPolicy, RestoreStatus, UnitOrder
 from mover.cli.terminal import new_view
-from mover.errors import Problem, RefusedError
-from mover.events import Listener
-from mover.models import KindCount, MoveOptions, MoveReport, RollingOptions, RollingReport, UnitFate, UnitReport
+from mover.directory import new_manifest
+from mover.errors import Call, ForbiddenError, Problem, RefusedError
+from mover.events import Listener, Noted
+from mover.execute.backup import BackupResult
+from mover.execute.restore import RestoreResult
+from mover.models import KindCount, MoveOptions, MoveReport, Phase, RollingOptions, RollingReport, UnitFate, UnitReport
 from mover.planning import Plan
 from tests.unit.mover_builders import make, plan_of, typed
 
@@ -637,3 +645,113 @@ def test_what_does_not_go_with_rolling_is_refused(library: Library, flags: tuple
 def test_a_rolling_move_is_not_asked_for_nonsense(library: Library, flags: tuple[str, ...]) -> None:
     assert run("move", "--rolling", "--to-kubeconfig", "c", *flags).exit_code == 2
     assert library.asked == []
+
+
+def told(result: Result) -> list[dict[str, Any]]:
+    """Returns the lines that programs are told, all of them JSON; nothing else is printed."""
+    assert result.stderr == ""
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("command", ["resume", "rollback"])
+def test_what_becomes_of_an_interrupted_move_is_told_to_programs(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    async def act(source: object, target: object, scope: object, listener: Listener, **_: object) -> MoveReport:
+        listener(Noted("on its way"))
+        return MoveReport(source="here", target="there", namespace="ns")
+
+    monkeypatch.setattr(api, f"{command}_async", act)
+    result = run(command, "-n", "ns", "-o", "json")
+    assert result.exit_code == 0
+    assert [line["type"] for line in told(result)] == ["note", "report"]
+
+
+def test_directories_are_told_to_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, phases = plan_of(make(("cluster.x-k8s.io", "Cluster"), "c")), {Phase.CREATING: 1.0}
+
+    async def backup(*_: object, **given: object) -> BackupResult:
+        return BackupResult(plan, new_manifest("ns", "uid", "here", source_paused=False), phases, 2.0)
+
+    async def restore(*_: object, **given: object) -> RestoreResult:
+        return RestoreResult(plan, None, 1, (), (), (), phases)
+
+    monkeypatch.setattr(api, "backup_async", backup)
+    monkeypatch.setattr(api, "restore_async", restore)
+    assert told(run("backup", "saved", "-o", "json"))[-1]["report"] == {
+        "directory": "saved",
+        "objects": 1,
+        "seconds": {"creating": 1.0},
+        "paused_s": 2.0,
+        "still_paused": False,
+    }
+    for command in (("restore", "saved"), ("move", "--from-directory", "saved")):
+        (line,) = told(run(*command, "--to-kubeconfig", "c", "-o", "json"))
+        assert (line["kind"], line["report"]["created"]) == ("restore", 1)
+
+
+def test_a_move_and_its_error_are_told_to_programs(library: Library) -> None:
+    (line,) = told(run("move", "--to-kubeconfig", "c", "-o", "json"))
+    assert (line["type"], line["kind"]) == ("report", "move")
+    library.error = RefusedError([Problem("paused", "source", "Cluster ns/c", "it is paused", "Resume it")])
+    result = run("move", "--to-kubeconfig", "c", "-o", "json")
+    assert result.exit_code == 3
+    (line,) = told(result)
+    assert (line["type"], line["exit_code"], line["problems"][0]["check"]) == ("error", 3, "paused")
+
+
+def test_flags_that_exclude_each_other_are_told_to_programs() -> None:
+    result = run("move", "--to-directory", "d", "--to-kubeconfig", "k", "-o", "json")
+    assert result.exit_code == 2
+    (line,) = told(result)
+    assert line["text"] == "Please specify only one of --to-directory and --to-kubeconfig"
+
+
+def test_a_rolling_move_is_told_to_programs_with_each_namespace(library: Library) -> None:
+    library.fates["b"] = UnitFate.ROLLED_BACK
+    result = run("move", "--to-kubeconfig", "c", "-n", "one", "-n", "two", "--rolling", "-o", "json")
+    assert result.exit_code == 4
+    first, second = told(result)
+    assert [unit["fate"] for unit in first["report"]["units"]] == ["moved", "rolled-back"]
+    assert second["report"]["namespace"] == "two"
+
+
+def test_a_dry_run_prints_the_plan_for_programs_as_plan_does(library: Library) -> None:
+    assert run("move", "--dry-run", "-n", "ns", "-o", "json").stdout == run("plan", "-n", "ns", "-o", "json").stdout
+    units = json.loads(run("move", "--dry-run", "-n", "ns", "--rolling", "-o", "json").stdout)
+    assert [unit["unit"] for unit in units["units"]] == ["ns/c"]
+
+
+def commands() -> dict[str, Any]:
+    """Returns the commands by name."""
+    return dict(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+
+
+def examples(text: str) -> list[list[str]]:
+    """Returns the command lines of the examples of a help text, up to a pipe."""
+    found = re.findall(r"Example: capi-mover ([^\n|>]+(?:\n(?!\s*\n)[^\n|>]+)*)", text)
+    return [shlex.split(example) for example in found]
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_each_command_has_examples_that_it_understands(command: str) -> None:
+    found = examples(inspect.cleandoc(commands()[command].help))
+    assert found
+    for name, *arguments in found:
+        assert name == command
+        commands()[command].make_context(name, arguments)
+
+
+def test_each_flag_has_a_help_text() -> None:
+    missing = [
+        (name, parameter.name)
+        for name, command in commands().items()
+        for parameter in command.params
+        if not getattr(parameter, "help", None)
+    ]
+    assert missing == []
+
+
+def test_an_error_that_came_before_anything_was_changed_says_what_to_do(library: Library) -> None:
+    library.error = ForbiddenError(Call("source", "GET", "/apis"), 403, "Forbidden", "you may not")
+    assert refusal(run("move", "--to-kubeconfig", "c")) == (
+        "source: GET /apis: 403 Forbidden: you may not. The rights that are needed are printed by: capi-mover rbac"
+    )

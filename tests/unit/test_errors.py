@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
+import mover.api  # noqa: F401 - all errors are to be known
 from mover import errors
 
+ROOT = Path(__file__).parents[2]
 CALL = errors.Call("source", "PATCH", "/apis/example.org/v1/widgets/w")
 
 
@@ -103,3 +107,44 @@ def test_a_verification_error_shows_twenty_differences_and_counts_the_rest() -> 
     assert len(lines) == 22
     assert lines[-1] == "  … and 2 more"
     assert "more" not in str(errors.VerificationError(found[:20]))
+
+
+def test_the_paragraph_says_once_what_to_do() -> None:
+    assert errors.StoppedError("It stopped", "Go on").paragraph() == "It stopped. Go on"
+    assert errors.UsageError("Nonsense").paragraph() == "Nonsense"
+    unauthorized = errors.UnauthorizedError(CALL, 401, "Unauthorized", "who are you")
+    assert unauthorized.paragraph() == f"{unauthorized}. {unauthorized.remedy}"
+    refused = errors.RefusedError([errors.Problem("c", "source", "s", "w", "r")])
+    assert refused.paragraph().splitlines()[-1] == "Mend that, then give the same command again"
+
+
+def all_errors(base: type[errors.MoverError] = errors.MoverError) -> list[type[errors.MoverError]]:
+    return [base, *(kind for below in base.__subclasses__() for kind in all_errors(below))]
+
+
+def test_every_error_says_what_to_do() -> None:
+    given = (errors.UsageError, errors.StoppedError)
+    silent = [kind.__name__ for kind in all_errors()[1:] if not kind.remedy and not issubclass(kind, given)]
+    assert silent == []
+
+
+GIVEN = ("UsageError", "StoppedError", "BlockedError", "InterruptedMoveError")
+
+
+@pytest.mark.parametrize("folder", ["graph", "mover"])
+def test_every_error_that_is_given_what_to_do_is_given_it(folder: str) -> None:
+    silent = []
+    for file in sorted((ROOT / folder).rglob("*.py")):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in GIVEN:
+                if len(call.args) + len(call.keywords) < 2 and not asks(call.args[0]):
+                    silent.append(f"{file.relative_to(ROOT)}:{call.lineno}")
+    assert not silent, "\n".join(silent)
+
+
+def asks(text: ast.expr) -> bool:
+    """Returns whether an error asks for what is to be done: those of flags do, as clusterctl's."""
+    if isinstance(text, ast.Name):  # Of mover.cli.terminal.fail.
+        return True
+    first = text.values[0] if isinstance(text, ast.JoinedStr) else text
+    return isinstance(first, ast.Constant) and str(first.value).startswith("Please ")

@@ -78,7 +78,7 @@ def of(found: Samples, name: str) -> dict[frozenset[tuple[str, str]], float]:
     return {labels: value for (sample, labels), value in found.items() if sample == name}
 
 
-MOVE = (
+MOVE: tuple[Event, ...] = (
     PhaseStarted(Phase.PREFLIGHT),
     PhaseEnded(Phase.PREFLIGHT, 1.0),
     PhaseStarted(Phase.PAUSING, 1),
@@ -151,7 +151,7 @@ def test_a_move_that_stops_is_measured_up_to_its_end(file: Path) -> None:
 
 
 def test_what_was_rolled_back_has_no_copy_any_more_and_is_not_paused(file: Path) -> None:
-    back = (
+    back: tuple[Event, ...] = (
         PhaseStarted(Phase.ROLLING_BACK),
         *(ObjectDone(Phase.ROLLING_BACK, f"Machine ns/m{number}", "removed") for number in range(2)),
         PhaseEnded(Phase.ROLLING_BACK, 1.0),
