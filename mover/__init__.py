@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         PhaseStarted,
         RollingStarted,
         Step,
+        Traffic,
         UnitEnded,
         UnitStarted,
         Waiting,
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
         MoveOptions,
         MoveReport,
         Phase,
+        RollbackReport,
         RollingOptions,
         RollingReport,
         UnitFate,
@@ -136,6 +138,7 @@ __all__ = [
     "RefusedError",
     "RestoreResult",
     "RestoreStatus",
+    "RollbackReport",
     "RolledBackError",
     "RollingOptions",
     "RollingReport",
@@ -144,6 +147,7 @@ __all__ = [
     "Step",
     "StillPausedError",
     "StoppedError",
+    "Traffic",
     "TransientError",
     "UnitEnded",
     "UnitFate",
@@ -199,15 +203,16 @@ _HOMES = {
         "TransientError UsageError VerificationError"
     ),
     "mover.events": (
-        "Event InUnit Listener Noted ObjectDone PhaseEnded PhaseStarted RollingStarted Step UnitEnded UnitStarted "
-        "Waiting"
+        "Event InUnit Listener Noted ObjectDone PhaseEnded PhaseStarted RollingStarted Step Traffic UnitEnded "
+        "UnitStarted Waiting"
     ),
     "mover.execute.backup": "BackupResult StillPausedError",
     "mover.execute.lease": "LeaseHeldError LeaseLostError",
     "mover.execute.restore": "RestoreResult",
     "mover.execute.run": "InterruptedMoveError RolledBackError",
     "mover.models": (
-        "KindCount LeftObject MoveOptions MoveReport Phase RollingOptions RollingReport UnitFate UnitReport"
+        "KindCount LeftObject MoveOptions MoveReport Phase RollbackReport RollingOptions RollingReport UnitFate "
+        "UnitReport"
     ),
     "mover.planning": "Mutator Plan",
     "mover.record": "Record",

@@ -10,6 +10,7 @@ from typing import Any, Self
 import orjson
 from pydantic import BaseModel
 
+from mover.checks import described
 from mover.errors import MoverError, RefusedError, VerificationError
 from mover.events import (
     Event,
@@ -25,7 +26,6 @@ from mover.events import (
     UnitStarted,
     Waiting,
 )
-from mover.checks import described
 
 
 class JsonView:

@@ -135,10 +135,11 @@ GIVEN = ("UsageError", "StoppedError", "BlockedError", "InterruptedMoveError")
 def test_every_error_that_is_given_what_to_do_is_given_it(folder: str) -> None:
     silent = []
     for file in sorted((ROOT / folder).rglob("*.py")):
-        for call in ast.walk(ast.parse(file.read_text())):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in GIVEN:
-                if len(call.args) + len(call.keywords) < 2 and not asks(call.args[0]):
-                    silent.append(f"{file.relative_to(ROOT)}:{call.lineno}")
+        calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+        for call in calls:
+            is_error = isinstance(call.func, ast.Name) and call.func.id in GIVEN
+            if is_error and len(call.args) + len(call.keywords) < 2 and not asks(call.args[0]):
+                silent.append(f"{file.relative_to(ROOT)}:{call.lineno}")
     assert not silent, "\n".join(silent)
 
 
