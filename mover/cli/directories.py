@@ -10,7 +10,6 @@ import typer
 from mover.cli.app import app
 from mover.cli.options import (
     EncryptTo,
-    HiddenWarnings,
     IdentityFile,
     KeepPaused,
     Kubeconfig,
@@ -49,7 +48,7 @@ def backup_command(
 
     Example: capi-mover backup saved/ -n metal3 --encrypt-to age1…
     """
-    with Telling(verbosity, HiddenWarnings.DEFAULT, output, log_format, metrics_file).begun() as teller:
+    with Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file).begun() as teller:
         from mover import api
         from mover.models import MoveOptions
 
@@ -76,7 +75,7 @@ def restore_command(
 
     Example: capi-mover restore saved/ --to-kubeconfig=target-kubeconfig.yaml
     """
-    with Telling(verbosity, HiddenWarnings.DEFAULT, output, log_format, metrics_file).begun() as teller:
+    with Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file).begun() as teller:
         from mover import api
         from mover.models import MoveOptions
 

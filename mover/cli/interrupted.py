@@ -6,7 +6,6 @@ from mover.cli.app import app
 from mover.cli.options import (
     AllNamespaces,
     ClusterNames,
-    HiddenWarnings,
     Kubeconfig,
     KubeconfigContext,
     LogAs,
@@ -64,7 +63,7 @@ def resume(
 
     Example: capi-mover resume --to-kubeconfig=target-kubeconfig.yaml -n metal3
     """
-    with Telling(verbosity, HiddenWarnings.DEFAULT, output, log_format, metrics_file).begun() as teller:
+    with Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file).begun() as teller:
         from mover import api
         from mover.report import summary
 
@@ -97,7 +96,7 @@ def rollback(
 
     Example: capi-mover rollback --to-kubeconfig=target-kubeconfig.yaml -n metal3
     """
-    with Telling(verbosity, HiddenWarnings.DEFAULT, output, log_format, metrics_file).begun() as teller:
+    with Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file).begun() as teller:
         from mover import api
 
         source = api.ClusterRef(kubeconfig, kubeconfig_context)

@@ -8,7 +8,6 @@ import typer
 
 from mover.cli.app import app
 from mover.cli.options import (
-    HiddenWarnings,
     Kubeconfig,
     KubeconfigContext,
     LogAs,
@@ -66,7 +65,7 @@ def pivot(
 
     Example: capi-mover pivot -n metal3
     """
-    with Telling(verbosity, HiddenWarnings.DEFAULT, output, log_format, metrics_file).begun() as teller:
+    with Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file).begun() as teller:
         from mover.api import ClusterRef
         from mover.models import MoveOptions
         from mover.pivot.run import pivot as run_pivot

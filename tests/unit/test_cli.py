@@ -545,7 +545,9 @@ def test_bars_are_for_terminals_and_lines_for_everything_else() -> None:
     assert type(new_view(Console(file=io.StringIO()), 0)).__name__ == "LineView"
 
 
-@pytest.mark.parametrize("heavy", ["kubernetes", "networkx", "rich", "aiohttp", "pydantic", "asyncio"])
+@pytest.mark.parametrize(
+    "heavy", ["kubernetes", "networkx", "rich", "aiohttp", "pydantic", "asyncio", "prometheus_client"]
+)
 def test_the_command_line_starts_without_loading_what_help_does_not_need(heavy: str) -> None:
     code = f"import sys, mover.cli; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -118,6 +118,19 @@ def test_the_paragraph_says_once_what_to_do() -> None:
     assert refused.paragraph().splitlines()[-1] == "Mend that, then give the same command again"
 
 
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        (errors.UnauthorizedError, "Renew the credentials"),
+        (errors.ForbiddenError, "capi-mover rbac"),
+        (errors.ServerError, "Once the API server answers again"),
+        (errors.InvalidError, "Mend that"),
+    ],
+)
+def test_what_to_do_depends_on_what_the_server_says(kind: type[errors.ApiError], remedy: str) -> None:
+    assert remedy in kind.remedy
+
+
 def all_errors(base: type[errors.MoverError] = errors.MoverError) -> list[type[errors.MoverError]]:
     return [base, *(kind for below in base.__subclasses__() for kind in all_errors(below))]
 

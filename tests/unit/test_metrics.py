@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,11 +37,17 @@ STOPPED = Ending((), StoppedError("It stopped", "Go on"), 4)
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
+class Clock:
+    """A clock that stands still until it is moved on."""
+
+    now_s = 100.0
+
+
 @pytest.fixture(autouse=True)
-def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the clock go on by a second whenever it is looked at."""
-    clock = itertools.count(100.0)
-    monkeypatch.setattr("mover.report.metrics.time.monotonic", lambda: next(clock))
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("mover.report.metrics.time.monotonic", lambda: clock.now_s)
+    return clock
 
 
 @pytest.fixture
@@ -50,11 +55,14 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "capi-mover.prom"
 
 
-def samples(file: Path, events: Iterable[Event], ending: Ending) -> Samples:
-    """Returns what both parsers read: the same."""
+def samples(file: Path, events: Iterable[Event], ending: Ending, clock: Clock | None = None) -> Samples:
+    """Returns what both parsers read: the same. Each event, and the end, comes a second after the one before."""
+    clock = clock or Clock()
     metrics = Metrics(file)
     for event in events:
+        clock.now_s += 1
         metrics(event)
+    clock.now_s += 1
     metrics.end(ending)
     text = file.read_text()
     read = [
@@ -107,18 +115,17 @@ def test_a_move_is_counted_by_kind_and_fate(file: Path) -> None:
     }
 
 
-def test_a_move_is_measured_by_phase_from_its_first_pause_to_its_last_resume(file: Path) -> None:
-    found = samples(file, MOVE, DONE)
-    assert found[at("phase_seconds", phase="preflight", unit="")] == 1
-    assert {dict(labels)["phase"] for labels in of(found, "phase_seconds")} == {
-        "preflight",
-        "pausing",
-        "creating",
-        "deleting",
-        "resuming",
+def test_a_move_is_measured_by_phase_from_its_first_pause_to_its_last_resume(file: Path, clock: Clock) -> None:
+    found = samples(file, MOVE, DONE, clock)
+    assert {dict(labels)["phase"]: value for labels, value in of(found, "phase_seconds").items()} == {
+        "preflight": 1,
+        "pausing": 2,
+        "creating": 5,
+        "deleting": 4,
+        "resuming": 1,
     }
-    assert of(found, "pause_seconds") == {frozenset({("unit", "")}): pytest.approx(11, abs=3)}
-    assert found[at("seconds")] > found[at("pause_seconds", unit="")]
+    assert of(found, "pause_seconds") == {frozenset({("unit", "")}): 15}
+    assert found[at("seconds")] == len(MOVE) + 1
 
 
 def test_calls_and_retries_are_of_each_cluster_and_of_all_connections_to_it(file: Path) -> None:
@@ -142,26 +149,29 @@ def test_the_result_is_one_of_those_that_are_known(file: Path, exit_code: int, r
     assert found[at("exit_code")] == exit_code
 
 
-def test_a_move_that_stops_is_measured_up_to_its_end(file: Path) -> None:
-    found = samples(file, MOVE[:8], STOPPED)
-    assert found[at("phase_seconds", phase="creating", unit="")] > 0
-    assert found[at("pause_seconds", unit="")] > 0
+def test_a_move_that_stops_is_measured_up_to_its_end(file: Path, clock: Clock) -> None:
+    found = samples(file, MOVE[:8], STOPPED, clock)
+    assert found[at("phase_seconds", phase="creating", unit="")] == 3
+    assert found[at("pause_seconds", unit="")] == 6
     assert found[at("objects", kind="Machine", fate="copied")] == 2
     assert found[at("result", result="stopped")] == 1
 
 
-def test_what_was_rolled_back_has_no_copy_any_more_and_is_not_paused(file: Path) -> None:
+def test_what_was_rolled_back_has_no_copy_any_more_and_is_not_paused(file: Path, clock: Clock) -> None:
     back: tuple[Event, ...] = (
         PhaseStarted(Phase.ROLLING_BACK),
         *(ObjectDone(Phase.ROLLING_BACK, f"Machine ns/m{number}", "removed") for number in range(2)),
         PhaseEnded(Phase.ROLLING_BACK, 1.0),
+        Traffic("source", {}, 0),
     )
-    found = samples(file, (*MOVE[:8], *back), STOPPED)
+    found = samples(file, (*MOVE[:8], *back), STOPPED, clock)
     assert of(found, "objects") == {frozenset({("kind", "Machine"), ("fate", "rolled-back")}): 2}
-    assert found[at("phase_seconds", phase="rolling-back", unit="")] > 0
+    assert found[at("phase_seconds", phase="creating", unit="")] == 3
+    assert found[at("phase_seconds", phase="rolling-back", unit="")] == 3
+    assert found[at("pause_seconds", unit="")] == 9
 
 
-def test_each_unit_of_a_rolling_move_has_its_own_window(file: Path) -> None:
+def test_each_unit_of_a_rolling_move_has_its_own_window(file: Path, clock: Clock) -> None:
     found = samples(
         file,
         (
@@ -178,10 +188,11 @@ def test_each_unit_of_a_rolling_move_has_its_own_window(file: Path) -> None:
             UnitEnded("ns/b", UnitFate.STOPPED, 1.0),
         ),
         Ending((), None, 4),
+        clock,
     )
     windows = {dict(labels)["unit"]: value for labels, value in of(found, "pause_seconds").items()}
-    assert set(windows) == {"ns/a", "ns/b"}
-    assert min(windows.values()) > 0
+    assert windows == {"ns/a": 6, "ns/b": 4}
+    assert found[at("phase_seconds", phase="pausing", unit="ns/b")] == 4
     assert found[at("unit_fate", unit="ns/a", fate="moved")] == 1
     assert found[at("unit_fate", unit="ns/b", fate="stopped")] == 1
     assert found[at("objects", kind="Machine", fate="moved")] == 1
