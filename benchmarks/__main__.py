@@ -1,4 +1,4 @@
-"""Runs the benchmarks, writes each result as soon as it is there, and renders docs/performance.md.
+"""Runs the benchmarks, writes each result as soon as it is there, and renders docs/performance.md and the README.
 
     python -m benchmarks [--only moves,floor] [--sizes 100,800] [--output FILE] [--render]
 
@@ -23,6 +23,7 @@ from benchmarks.results import Floor, Graph, Help, Move, Result
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 DOCUMENT = HERE.parent / "docs" / "performance.md"
+README = HERE.parent / "README.md"
 PLOT = HERE.parent / "docs" / "images" / "performance.svg"
 
 BENCHMARKS: Mapping[str, Callable[[Scope], AsyncIterator[Result]]] = {
@@ -67,12 +68,13 @@ def line(result: Result) -> str:
 
 
 def render(source: Path) -> None:
-    """Makes the document and its plot from the results in a file."""
+    """Makes the document, its plot and the comparison in the README from the results in a file."""
     found = results.load(source)
     if found.runs:
         PLOT.parent.mkdir(exist_ok=True)
         plot.draw(found, PLOT)
-    DOCUMENT.write_text(document.replaced(DOCUMENT.read_text(), document.generated(found)))
+    for page, made in ((DOCUMENT, document.generated(found)), (README, document.compared(found))):
+        page.write_text(document.replaced(page.read_text(), made))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -1,11 +1,13 @@
-"""The part of docs/performance.md that is made from the results: tables, and what they say of the targets."""
+"""What is made from the results: tables and targets in docs/performance.md, and the comparison in the README."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from benchmarks.bed import DISTANT_MS, LOOPBACK_MS
 from benchmarks.results import CLUSTERCTL, MOVER, Move, Results
-from benchmarks.targets import Verdict, speedup, verdicts
+from benchmarks.targets import COMPARED, Verdict, speedup, verdicts
 
 BEGIN = "<!-- made by `make bench` from benchmarks/results.json -->"
 END = "<!-- end of what is made -->"
@@ -41,6 +43,56 @@ def generated(results: Results) -> str:
         ("The start of the program", _help(results)),
     )
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts)
+
+
+def compared(results: Results) -> str:
+    """Returns the comparison with clusterctl of the README, as Markdown; moves of different runs are not compared."""
+    rows = [_compared_row(results.moves, line) for line in _COMPARED]
+    return _table(("", CLUSTERCTL, MOVER), (*rows, *_rolling_rows(results.rolling)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of the comparison: of moves with that round trip, what is shown of each."""
+
+    what: str
+    round_trip_ms: int
+    shown: Callable[[Move], str]
+
+
+def _compared_row(moves: Iterable[Move], line: _Line) -> Sequence[str]:
+    by_key = {move.key: move for move in moves}
+    theirs, ours = (by_key.get((tool, COMPARED, line.round_trip_ms)) for tool in (CLUSTERCTL, MOVER))
+    if theirs is None or ours is None or theirs.run != ours.run:
+        return line.what, UNMEASURED, UNMEASURED
+    return line.what, line.shown(theirs), line.shown(ours)
+
+
+def _rolling_rows(rolling: Sequence[Move]) -> Iterator[Sequence[str]]:
+    """Yields the pause in the largest rolling move; clusterctl has no such thing."""
+    if rolling:
+        move = max(rolling, key=lambda move: (move.size, -move.pauses.max_s))
+        flags = move.tool.removeprefix(MOVER).strip()
+        what = f"Longest pause of a Cluster with `{flags}`, {move.pauses.clusters} Clusters, loopback"
+        yield what, "", f"{move.pauses.max_s:.1f} s"
+
+
+def _time(move: Move) -> str:
+    return f"{move.wall_s:.1f} s"
+
+
+def _longest_pause(move: Move) -> str:
+    return f"{move.pauses.max_s:.1f} s"
+
+
+_COMPARED = (
+    _Line(f"{COMPARED} objects, on loopback", LOOPBACK_MS, _time),
+    _Line(f"{COMPARED} objects, {DISTANT_MS} ms away", DISTANT_MS, _time),
+    _Line("Longest pause of a Cluster, on loopback", LOOPBACK_MS, _longest_pause),
+    _Line(f"Longest pause of a Cluster, {DISTANT_MS} ms away", DISTANT_MS, _longest_pause),
+    _Line("Calls per object", LOOPBACK_MS, lambda move: f"{move.calls_per_object:.1f}"),
+    _Line("Peak memory", LOOPBACK_MS, lambda move: f"{move.peak_mib * 2**20 / 1e6:.0f} MB"),
+)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:

@@ -125,7 +125,7 @@ def explain_command(
 
     The kind may be given as kubectl takes it: by its name, its plural or a short name.
 
-    Example: capi-mover explain bmh/node-1 -n metal3
+    Example: capi-mover explain bmh/node-0001 -n metal3
     """
     console = new_console()
     with errors_shown():

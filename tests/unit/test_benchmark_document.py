@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import plot
-from benchmarks.__main__ import DOCUMENT, RESULTS
-from benchmarks.document import BEGIN, END, UNMEASURED, generated, replaced
+from benchmarks.__main__ import DOCUMENT, README, RESULTS
+from benchmarks.document import BEGIN, END, UNMEASURED, compared, generated, replaced
 from benchmarks.results import Results, load
 from tests.unit.benchmark_builders import measured
 
@@ -63,10 +63,28 @@ def test_results_of_several_runs_are_pointed_out() -> None:
     assert "several runs" in generated(replace(measured(), machines=machines))
 
 
-def test_the_document_is_that_of_the_results() -> None:
-    text = DOCUMENT.read_text()
+def test_the_comparison_has_what_one_run_says_of_both_tools() -> None:
+    text = compared(measured())
 
-    assert text == replaced(text, generated(load(RESULTS)))
+    assert "| 800 objects, on loopback | 70.0 s | 10.0 s |" in text
+    assert "| 800 objects, 10 ms away | 400.0 s | 10.0 s |" in text
+    assert "| Calls per object | 4.0 | 4.0 |" in text
+    assert "| Peak memory | 105 MB | 105 MB |" in text
+    assert "`--rolling --parallel-units=4`, 70 Clusters, loopback |  | 8.0 s |" in text
+
+
+def test_results_of_several_runs_are_not_compared() -> None:
+    ours, *others = measured().moves
+    text = compared(replace(measured(), moves=(replace(ours, run="later"), *others)))
+
+    assert f"| 800 objects, on loopback | {UNMEASURED} | {UNMEASURED} |" in text
+    assert "| 800 objects, 10 ms away | 400.0 s | 10.0 s |" in text
+
+
+def test_the_documents_are_those_of_the_results() -> None:
+    for page, made in ((DOCUMENT, generated(load(RESULTS))), (README, compared(load(RESULTS)))):
+        text = page.read_text()
+        assert text == replaced(text, made)
 
 
 @pytest.mark.parametrize("results", [Results(), measured()], ids=["nothing", "everything"])
