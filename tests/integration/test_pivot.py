@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -24,55 +23,14 @@ from mover.pivot.memory import NAME as MEMORY
 from mover.pivot.models import Outcome, PivotOptions, PivotReport
 from mover.pivot.run import pivot
 from mover.pivot.workloads import DEPLOYMENTS, REPLICAS_ANNOTATION, stop
-from tests.testbed.client import AdminClient, AdminError
+from tests.integration.deployments import Deployer, deploy, deployment
+from tests.testbed.client import AdminClient
 from tests.testbed.fleet import Fleet, FleetSpec, build
 from tests.testbed.pair import Pair
 from tests.testbed.providers import default_providers, ensure_namespace
 
-ALL_DEPLOYMENTS = "/apis/apps/v1/deployments"
 BMO = "baremetal-operator-controller-manager"
 IRONIC = "ironic"
-
-
-class Deployer:
-    """Stands in for the Deployment controller and the kubelet: what is wanted is there at once."""
-
-    def __init__(self, client: AdminClient) -> None:
-        self._client = client
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        listed = await self._client.list(ALL_DEPLOYMENTS)
-        for body in listed["items"]:
-            await self._report(body)
-        self._task = asyncio.create_task(self._follow(listed["metadata"]["resourceVersion"]))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.result()
-
-    async def _follow(self, version: str) -> None:
-        async for event in self._client.watch(ALL_DEPLOYMENTS, version):
-            if event["type"] in ("ADDED", "MODIFIED"):
-                await self._report(event["object"])
-
-    async def _report(self, body: Mapping[str, Any]) -> None:
-        metadata, replicas = body["metadata"], body["spec"]["replicas"]
-        names = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-        status = {"observedGeneration": metadata["generation"], **dict.fromkeys(names, replicas)}
-        if (body.get("status") or {}).get("observedGeneration") == metadata["generation"]:
-            return
-        try:
-            await self._client.patch_status(_deployment(metadata["namespace"], metadata["name"]), status)
-        except AdminError as error:
-            if error.status != 404:
-                raise
 
 
 @dataclass(frozen=True)
@@ -98,7 +56,7 @@ class Metal3:
 
     async def replicas(self, client: AdminClient, name: str) -> tuple[int, str | None]:
         """Returns how many replicas a Deployment has, and how many it is remembered to have had."""
-        body = await client.get(_deployment(self.home, name))
+        body = await client.get(deployment(self.home, name))
         return body["spec"]["replicas"], (body["metadata"].get("annotations") or {}).get(REPLICAS_ANNOTATION)
 
     async def all_replicas(self) -> dict[str, tuple[int, str | None]]:
@@ -134,9 +92,9 @@ async def metal3(pair: Pair, namespace: str, tmp_path: Path, monkeypatch: pytest
     home = f"{namespace}-metal3"
     for client in (pair.on_source, pair.on_target):
         for provider in default_providers():
-            await _deploy(client, provider.namespace, "controller-manager")
-        await _deploy(client, home, IRONIC)
-        await _deploy(client, home, BMO, replicas=2)
+            await deploy(client, provider.namespace, "controller-manager")
+        await deploy(client, home, IRONIC)
+        await deploy(client, home, BMO, replicas=2)
     async with Deployer(pair.on_source), Deployer(pair.on_target):
         yield Metal3(pair, fleet, namespace, home)
     assert _kubeconfigs(tmp_path) == [], "a kubeconfig was left behind"
@@ -144,27 +102,6 @@ async def metal3(pair: Pair, namespace: str, tmp_path: Path, monkeypatch: pytest
 
 def _kubeconfigs(folder: Path) -> list[Path]:
     return list(folder.glob("capi-mover-*"))
-
-
-async def _deploy(client: AdminClient, namespace: str, name: str, replicas: int = 1) -> None:
-    await ensure_namespace(client, namespace)
-    labels = {"name": name}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "none"}]}}
-    body = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
-    }
-    try:
-        await client.create(f"/apis/apps/v1/namespaces/{namespace}/deployments", body)
-    except AdminError as error:
-        if error.reason != "AlreadyExists":
-            raise
-
-
-def _deployment(namespace: str, name: str) -> str:
-    return f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
 
 
 def _secret(namespace: str, name: str) -> str:
@@ -246,15 +183,15 @@ async def test_a_pivot_that_is_interrupted_in_every_step_ends_well(metal3: Metal
 
 async def test_a_provider_that_does_not_run_is_refused_and_nothing_is_changed(metal3: Metal3) -> None:
     pair = metal3.pair
-    await pair.on_target.delete(_deployment("capm3-system", "controller-manager"))
-    await pair.on_target.patch_merge(_deployment("metal3-ipam-system", "controller-manager"), {"spec": {"replicas": 0}})
+    await pair.on_target.delete(deployment("capm3-system", "controller-manager"))
+    await pair.on_target.patch_merge(deployment("metal3-ipam-system", "controller-manager"), {"spec": {"replicas": 0}})
     try:
         with pytest.raises(RefusedError) as caught:
             await pivot(pair.source_ref, None, metal3.options())
     finally:
-        await _deploy(pair.on_target, "capm3-system", "controller-manager")
+        await deploy(pair.on_target, "capm3-system", "controller-manager")
         await pair.on_target.patch_merge(
-            _deployment("metal3-ipam-system", "controller-manager"), {"spec": {"replicas": 1}}
+            deployment("metal3-ipam-system", "controller-manager"), {"spec": {"replicas": 1}}
         )
     found = {(problem.check, problem.subject) for problem in caught.value.problems}
     assert found == {

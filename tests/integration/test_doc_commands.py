@@ -1,0 +1,59 @@
+"""Every command that the documents show is run, and ends as they say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from tests import documented
+from tests.documented import PROGRAM, Command
+from tests.integration.doc_stage import Stage, stage_of
+from tests.testbed.client import AdminClient
+from tests.testbed.kind import ManagementCluster
+from tests.testbed.management import start_management_pair
+from tests.testbed.pair import Pair
+
+Clusters = tuple[ManagementCluster, ManagementCluster]
+
+
+def _by_page() -> dict[str, list[Command]]:
+    """Returns the commands that are to be run, by document."""
+    found: dict[str, list[Command]] = {}
+    for block in documented.blocks():
+        for command in block.commands:
+            if any(part[0] == PROGRAM for part in command.parts):
+                found.setdefault(block.page, []).append(command)
+    return found
+
+
+COMMANDS = _by_page()
+
+
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    """Returns clusters of their own: the documents speak of all namespaces, too."""
+    source, target = start_management_pair(("source", "target"), tmp_path_factory.mktemp("documents"))
+    yield source, target
+    source.stop()
+    target.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(AdminClient(one.kubeconfig)) for one in clusters]
+        made = await stage_of(Pair(*clusters, *clients), tmp_path_factory.mktemp("folder") / "page")
+        stack.push_async_callback(made.close)
+        yield made
+
+
+@pytest.mark.parametrize("page", COMMANDS)
+async def test_the_commands_of_a_document_end_as_it_says(stage: Stage, page: str) -> None:
+    stage.begin_page()
+    for command in COMMANDS[page]:
+        outcome = await stage.run(command)
+        assert outcome.exit_code == command.exit_code, f"{command.place}: {command.text}\n{outcome.output}"
+        assert "Traceback" not in outcome.output, f"{command.place}: {command.text}\n{outcome.output}"
