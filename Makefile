@@ -92,6 +92,11 @@ dist: $(UV) ## Build the packages, a wheel and an sdist, into dist
 	@$(UV) build --quiet
 	@ls dist
 
+.PHONY: docs
+docs: venv ## Build the site of the documentation into build/site; warnings are errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "build/site/index.html"
+
 .PHONY: clean
 clean: ## Remove what was made in this folder; the cache stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
