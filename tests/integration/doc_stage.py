@@ -8,7 +8,6 @@ share it.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sys
 from collections.abc import Iterable
@@ -20,15 +19,19 @@ from pathlib import Path
 import pyrage  # type: ignore[import-untyped]
 
 from mover.pivot.choices import IRONIC_NAMESPACE, OPERATOR_PLACE
-from tests.documented import PROGRAM, Command
+from tests.documents import PROGRAM, Command
 from tests.integration.deployments import ALL_DEPLOYMENTS, Deployer, deploy, deployment
+from tests.integration.programs import environment
+from tests.testbed import gobuild
 from tests.testbed.client import AdminClient, AdminError
 from tests.testbed.collector import wait_for_collector
 from tests.testbed.fleet import FleetSpec, build
+from tests.testbed.gobuild import Tool
 from tests.testbed.inspect import objects
 from tests.testbed.pair import Pair
 from tests.testbed.pause_reporter import PauseReporter
 from tests.testbed.providers import default_providers
+from tests.testbed.versions import Versions
 from tests.testbed.witness import collection_path
 
 NAMESPACE = "metal3"
@@ -71,10 +74,12 @@ class Stage:
         folder: The folder that commands are run in; it has the kubeconfigs that the documents name.
         scene: What is on the clusters.
         lasting: The namespaces that were there at the beginning.
+        programs: The folders with the programs.
     """
 
     pair: Pair
     folder: Path
+    programs: tuple[Path, ...]
     scene: Scene = Scene.USED
     lasting: frozenset[str] = frozenset()
     _controllers: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -92,13 +97,11 @@ class Stage:
 
     async def run(self, command: Command) -> Outcome:
         """Returns what a command of a document does on the scene that it needs."""
-        words = next(part for part in command.parts if part[0] == PROGRAM)
-        wanted = _scene_for(words)
+        wanted = _scene_for(command.ours)
         if wanted is not None:
             await self._set(wanted)
-        # What we print may be piped into programs that the test bed does not have.
-        outcome = await self._shell(command.text.partition(" | ")[0])
-        if _changes(words):
+        outcome = await self._shell(command.text)
+        if _changes(command):
             self.scene = Scene.PIVOTED if self.scene is Scene.PIVOT else Scene.USED
         return outcome
 
@@ -108,12 +111,11 @@ class Stage:
 
     async def _shell(self, text: str) -> Outcome:
         """Returns what a shell says to a line, as a user would give it."""
-        programs = Path(sys.executable).parent
-        environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "KUBECONFIG": "source.kubeconfig"}
+        env = {**environment(self.folder, *self.programs), "KUBECONFIG": "source.kubeconfig:target.kubeconfig"}
         process = await asyncio.create_subprocess_shell(
-            f"exec {text}",
+            text if " | " in text else f"exec {text}",
             cwd=self.folder,
-            env=environment,
+            env=env,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -211,26 +213,32 @@ class Stage:
 async def stage_of(pair: Pair, folder: Path) -> Stage:
     """Returns a stage with nothing on it."""
     spaces = [{item["metadata"]["name"] for item in await one.list_all(_NAMESPACES)} for one in _clients(pair)]
-    return Stage(pair, folder, lasting=frozenset.union(*map(frozenset, spaces)))
+    versions = Versions.from_environment()
+    tools = [gobuild.binary(tool, versions).parent for tool in (Tool.KUBECTL, Tool.CLUSTERCTL)]
+    programs = (Path(sys.executable).parent, *tools)
+    return Stage(pair, folder, programs, lasting=frozenset.union(*map(frozenset, spaces)))
 
 
 def _clients(pair: Pair) -> Iterable[AdminClient]:
     return pair.on_source, pair.on_target
 
 
-def _scene_for(words: tuple[str, ...]) -> Scene | None:
+def _scene_for(ours: tuple[str, ...]) -> Scene | None:
     """Returns the scene that a command needs; None if it goes on with what the one before it has left."""
-    name = words[1]
-    if name in ("restore", "release"):
+    name, *flags = ours or ("",)
+    if name in ("", "restore", "release"):
         return None
     if name == "pivot":
-        return Scene.PIVOTED if "--back" in words else Scene.PIVOT
+        return Scene.PIVOTED if "--back" in flags else Scene.PIVOT
     return Scene.INTERRUPTED if name in ("status", "resume", "rollback") else Scene.FLEET
 
 
-def _changes(words: tuple[str, ...]) -> bool:
+def _changes(command: Command) -> bool:
     """Returns whether a command leaves other things on the clusters than it has found."""
-    return "--keep-paused" in words or (words[1] not in _READING and "--dry-run" not in words)
+    ours = command.ours
+    if not ours or len(command.parts) > 1 or "--keep-paused" in ours:
+        return True
+    return ours[0] not in _READING and "--dry-run" not in ours
 
 
 async def _delete(client: AdminClient, path: str) -> None:

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from tests import documented
-from tests.documented import PROGRAM, Command
+from tests import documents
+from tests.documents import Command
 from tests.integration.doc_stage import Stage, stage_of
 from tests.testbed.client import AdminClient
 from tests.testbed.kind import ManagementCluster
@@ -22,9 +22,9 @@ Clusters = tuple[ManagementCluster, ManagementCluster]
 def _by_page() -> dict[str, list[Command]]:
     """Returns the commands that are to be run, by document."""
     found: dict[str, list[Command]] = {}
-    for block in documented.blocks():
+    for block in documents.blocks():
         for command in block.commands:
-            if any(part[0] == PROGRAM for part in command.parts):
+            if command.is_run:
                 found.setdefault(block.page, []).append(command)
     return found
 
