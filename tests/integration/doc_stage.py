@@ -1,8 +1,8 @@
 """The stage on which the commands of the documents are run: two clusters, and what a document takes for granted.
 
-The source has the namespace metal3 with the Clusters prod-1 and prod-2, their hosts node-0001 and so on, and
-controllers that answer a pause. What a command has changed is put up anew for the next one; commands that only look
-share it.
+The source has the namespace metal3 with the Clusters prod-1 and prod-2 and their hosts node-0001 and so on, a smaller
+one called edge, and controllers that answer a pause. What a command has changed is put up anew for the next one;
+commands that only look share it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from tests.testbed.witness import collection_path
 
 NAMESPACE = "metal3"
 TIMEOUT_S = 300.0
+_SECOND = "edge"
 _IRONIC = "ironic"
 _OPERATOR = OPERATOR_PLACE.partition("/")[2]
 _RECORDS = "/api/v1/namespaces/default/configmaps"
@@ -143,6 +144,7 @@ class Stage:
         match wanted:
             case Scene.FLEET:
                 await self._put_up_fleet()
+                await self._put_up_second_fleet()
             case Scene.INTERRUPTED:
                 await self._put_up_interrupted_move()
             case Scene.PIVOT:
@@ -157,11 +159,15 @@ class Stage:
             namespace=NAMESPACE,
             clusters=clusters,
             control_planes=1,
-            workers=1,
+            workers=0,
             spare_hosts=1,
             workload_kubeconfig=self.pair.target.kubeconfig.read_text(),
         )
         await build(self.pair.on_source, spec)
+
+    async def _put_up_second_fleet(self) -> None:
+        names = {"namespace": _SECOND, "cluster_name": _SECOND, "host_name": _SECOND}
+        await build(self.pair.on_source, FleetSpec(**names, control_planes=1, workers=0, spare_hosts=0))
 
     async def _start_controllers(self) -> None:
         for client in _clients(self.pair):
