@@ -11,7 +11,7 @@ from mover.checks import check_connections
 from mover.errors import RefusedError
 from mover.events import Listener, Traffic, ignore
 from mover.execute.run import Clusters
-from mover.kube import Cluster, connect
+from mover.kube import IN_CLUSTER_CONTEXT, Cluster, connect
 from mover.models import MoveOptions
 
 DEFAULT_NAMESPACE = "default"
@@ -23,7 +23,7 @@ class ClusterRef:
 
     Attributes:
         kubeconfig: A kubeconfig file; None for `$KUBECONFIG`, `~/.kube/config` or the pod's service account.
-        context: A context of it; None for its current one.
+        context: A context of it; None for its current one. "in-cluster" without a file asks for the service account.
         max_requests: How many requests may be under way to it at once, at most; None for the default.
     """
 
@@ -33,9 +33,11 @@ class ClusterRef:
 
 
 def place_of(text: str) -> ClusterRef | Path:
-    """Returns what a directory, KUBECONFIG or KUBECONFIG@CONTEXT names; context names may have an @ themselves."""
+    """Returns what a directory, KUBECONFIG, KUBECONFIG@CONTEXT or "in-cluster" names; contexts may have an @, too."""
     if Path(text).is_dir():
         return Path(text)
+    if text == IN_CLUSTER_CONTEXT and not Path(text).exists():
+        return ClusterRef(None, text)
     if Path(text).exists() or "@" not in text:
         return ClusterRef(Path(text))
     file, _, context = text.partition("@")

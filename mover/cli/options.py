@@ -42,14 +42,15 @@ _TELLING = "Output"
 Kubeconfig = Annotated[
     Path | None,
     typer.Option(
-        help="Kubeconfig of the source management cluster; default $KUBECONFIG, then ~/.kube/config.",
+        help="Kubeconfig of the source management cluster; default $KUBECONFIG, then ~/.kube/config, then, in a pod, "
+        "its service account.",
         rich_help_panel=_SOURCE,
     ),
 ]
 KubeconfigContext = Annotated[
     str | None,
     typer.Option(
-        help="Context in the source's kubeconfig.",
+        help="Context in the source's kubeconfig; in-cluster: the pod's service account.",
         rich_help_panel=_SOURCE,
         autocompletion=complete_source_context,
     ),
@@ -60,7 +61,7 @@ ToKubeconfig = Annotated[
 ToKubeconfigContext = Annotated[
     str | None,
     typer.Option(
-        help="Context in the target's kubeconfig.",
+        help="Context in the target's kubeconfig; in-cluster: the pod's service account.",
         rich_help_panel=_TARGET,
         autocompletion=complete_target_context,
     ),

@@ -4,7 +4,7 @@
 """
 
 from mover.kube.cluster import Cluster, Page, WatchEvent
-from mover.kube.kubeconfig import connect
+from mover.kube.kubeconfig import IN_CLUSTER_CONTEXT, connect
 from mover.kube.live import Live, LiveCluster
 
-__all__ = ["Cluster", "Live", "LiveCluster", "Page", "WatchEvent", "connect"]
+__all__ = ["IN_CLUSTER_CONTEXT", "Cluster", "Live", "LiveCluster", "Page", "WatchEvent", "connect"]

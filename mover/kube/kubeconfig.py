@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,8 @@ import aiohttp
 import yaml
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException, load_kube_config
+from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mover.errors import UsageError
@@ -30,7 +31,9 @@ from mover.kube.transport import Session, Transport
 log = logging.getLogger("capi-mover.kube")
 
 IN_CLUSTER_CONTEXT = "in-cluster"
-_SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""The name of the pod's own cluster, reached as its service account; as a context it asks for just that."""
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _CONNECTIONS = 256
 
 
@@ -94,16 +97,17 @@ async def connect(name: str, kubeconfig: Path | None, context: str | None, max_r
     Args:
         name: What messages call it: "source" or "target".
         kubeconfig: A file; None for `$KUBECONFIG`, else `~/.kube/config`, else the pod's service account.
-        context: A context of the file; None for its current context.
+        context: A context of the file; None for its current context. Without a file of that context "in-cluster" asks
+            for the pod's service account, whatever kubeconfigs there are.
         max_requests: How many requests may be under way at once, at most; None for the default.
 
     Raises:
         UsageError: The file or context is missing or cannot be used.
     """
     limits = FlowLimits.up_to(max_requests) if max_requests is not None else FlowLimits()
-    if kubeconfig is None and not _default_files() and "KUBERNETES_SERVICE_HOST" in os.environ:
-        return _connect_in_cluster(name, limits)
     paths = [kubeconfig] if kubeconfig is not None else _default_files()
+    if kubeconfig is None and _means_service_account(name, paths, context):
+        return _connect_in_cluster(name, limits)
     chosen = _choose_context(name, paths, context)
 
     async def session() -> Session:
@@ -120,6 +124,14 @@ def _default_files() -> list[Path]:
         return [Path(part).expanduser() for part in named.split(os.pathsep) if part]
     default = Path.home() / ".kube" / "config"
     return [default] if default.exists() else []
+
+
+def _means_service_account(name: str, defaults: Iterable[Path], context: str | None) -> bool:
+    """Returns whether the service account is meant: it was asked for, or there is nothing else, as for kubectl."""
+    if context == IN_CLUSTER_CONTEXT:
+        files = [_read(name, path) for path in defaults if path.is_file()]
+        return not any(found.name == context for file in files for found in file.contexts)
+    return context is None and not list(defaults) and bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
 
 
 def _choose_context(name: str, paths: list[Path], context: str | None) -> _Choice:
@@ -177,24 +189,42 @@ async def _open_session(name: str, choice: _Choice) -> Session:
         )
         if not getattr(loader, "host", ""):
             raise UsageError(f"{choice.shown} of the {name} cluster names no server", _flags_of(name))
-        return await _session_of(configuration)
+        return await _session_of(name, configuration)
     except (ConfigException, ValueError, OSError) as error:
         raise UsageError(f"{choice.shown} of the {name} cluster cannot be used: {error}", _flags_of(name)) from error
 
 
 def _connect_in_cluster(name: str, limits: FlowLimits) -> Cluster:
+    _require_service_account(name)
+
     async def session() -> Session:
         configuration = Configuration()
+        loader = InClusterConfigLoader(str(_SERVICE_ACCOUNT / "token"), str(_SERVICE_ACCOUNT / "ca.crt"))
         try:
-            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            return await _session_of(configuration)
+            # The kubelet renews the token before it ends: the loader reads the file again each minute.
+            loader.load_and_set(configuration)  # type: ignore[no-untyped-call]
+            return await _session_of(name, configuration)
         except (ConfigException, OSError) as error:
             raise UsageError(
                 f"The service account of the {name} cluster cannot be used: {error}", _flags_of(name)
             ) from error
 
-    namespace = _SERVICE_ACCOUNT_NAMESPACE.read_text().strip() if _SERVICE_ACCOUNT_NAMESPACE.exists() else ""
+    file = _SERVICE_ACCOUNT / "namespace"
+    namespace = file.read_text(encoding="utf-8").strip() if file.exists() else ""
     return Cluster(name, IN_CLUSTER_CONTEXT, namespace, Transport(name, session, limits=limits))
+
+
+def _require_service_account(name: str) -> None:
+    """Raises UsageError outside of a pod, and in one that has no token."""
+    if not (os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("KUBERNETES_SERVICE_PORT")):
+        what = "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: this is no pod"
+    elif not (_SERVICE_ACCOUNT / "token").is_file():
+        what = f"{_SERVICE_ACCOUNT / 'token'} is not there: the pod has automountServiceAccountToken: false"
+    else:
+        return
+    raise UsageError(
+        f"There is neither a kubeconfig for the {name} cluster nor a service account: {what}", _flags_of(name)
+    )
 
 
 class _Rest(RESTClientObject):
@@ -235,12 +265,15 @@ def _proxy_from_environment(server: str) -> str:
     return proxy
 
 
-async def _session_of(configuration: Configuration) -> Session:
+async def _session_of(name: str, configuration: Configuration) -> Session:
     configuration.connection_pool_maxsize = _CONNECTIONS
     rest = _Rest(configuration)
 
     async def authenticate() -> Mapping[str, str]:
-        token = await configuration.get_api_key_with_prefix("BearerToken")
+        try:
+            token = await configuration.get_api_key_with_prefix("BearerToken")
+        except (ConfigException, OSError) as error:
+            raise UsageError(f"The credentials of the {name} cluster cannot be read any more: {error}") from error
         # A token file usually ends with a newline.
         return {"Authorization": token.strip()} if token else {}
 

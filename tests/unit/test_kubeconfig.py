@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 import yaml
+from kubernetes.aio.config import incluster_config
 
 from mover.errors import ApiError, UsageError
 from mover.kube import Cluster, connect
+from mover.kube import kubeconfig as kube_config
 from mover.kube.flow import FlowLimits
+from mover.kube.transport import Session
+from tests.testbed.pki import Authority
 from tests.unit.mover_builders import typed
 from tests.unit.scripted_server import Script, answer, failure, serve
 
@@ -26,7 +32,8 @@ NOT_PEM = base64.b64encode(b"this is no certificate").decode()
 def no_other_kubeconfig(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keeps the files of whoever runs the tests out of them."""
     monkeypatch.delenv("KUBECONFIG", raising=False)
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    for name in ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
@@ -296,32 +303,132 @@ async def test_an_exec_plugin_is_run_for_its_token(tmp_path: Path) -> None:
     assert script.requests[0].headers["Authorization"] == "Bearer from-plugin"
 
 
-async def test_in_a_pod_without_a_kubeconfig_the_service_account_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-    cluster = await connect("source", None, None)
-    assert (cluster.context, cluster.default_namespace) == ("in-cluster", "")
-
-
-async def test_a_pod_without_a_service_account_token_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes this process one of a pod; returns the folder that the kubelet keeps the service account in."""
+    folder = tmp_path / "serviceaccount"
+    write(folder / "token", "first")
+    write(folder / "ca.crt", Authority.create("ca").pem.decode())
+    write(folder / "namespace", "own")
+    monkeypatch.setattr(kube_config, "_SERVICE_ACCOUNT", folder)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
+    return folder
+
+
+async def test_in_a_pod_without_a_kubeconfig_the_service_account_is_used(account: Path) -> None:
+    cluster = await connect("source", None, None)
+    assert (cluster.context, cluster.default_namespace) == ("in-cluster", "own")
+
+
+async def test_a_pod_without_a_service_account_token_is_told_so_beside_the_flags(account: Path) -> None:
+    (account / "token").unlink()
+    with pytest.raises(UsageError) as caught:
+        await connect("target", None, None)
+    assert "neither a kubeconfig for the target cluster nor a service account" in complaint(caught)
+    assert f"{account / 'token'} is not there: the pod has automountServiceAccountToken: false" in complaint(caught)
+    assert "--to-kubeconfig" in complaint(caught)
+
+
+async def test_a_service_account_that_cannot_be_used_is_a_usage_error(account: Path) -> None:
+    (account / "ca.crt").unlink()
     async with await connect("source", None, None) as cluster:
-        with pytest.raises(UsageError, match="service account of the source cluster"):
+        with pytest.raises(UsageError, match=r"service account of the source cluster cannot be used: .*certification"):
             await cluster.get(typed(), "ns", "x")
 
 
-async def test_in_a_pod_a_kubeconfig_that_is_given_still_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-    assert (await connect("source", write(tmp_path / "config", config()), None)).context == "one"
-
-
-async def test_a_cluster_is_sent_as_many_requests_at_once_as_was_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_in_a_pod_a_kubeconfig_that_is_given_still_wins(
+    tmp_path: Path, account: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    path = write(tmp_path / "config", config())
+    assert (await connect("source", path, None)).context == "one"
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    assert (await connect("source", None, None)).context == "one"
+
+
+async def test_the_context_in_cluster_means_the_service_account_whatever_kubeconfigs_there_are(
+    tmp_path: Path, account: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(write(tmp_path / "config", config())))
+    cluster = await connect("source", None, "in-cluster")
+    assert (cluster.context, cluster.default_namespace) == ("in-cluster", "own")
+    # Of a file that is given it is a context like any other.
+    with pytest.raises(UsageError, match='has no context "in-cluster"'):
+        await connect("source", tmp_path / "config", "in-cluster")
+    several(monkeypatch, write(tmp_path / "named", config("in-cluster")))
+    assert (await connect("source", None, "in-cluster")).default_namespace == "ns-in-cluster"
+
+
+async def test_outside_of_a_pod_the_context_in_cluster_is_a_usage_error() -> None:
+    with pytest.raises(UsageError) as caught:
+        await connect("source", None, "in-cluster")
+    assert "KUBERNETES_SERVICE_PORT are not set: this is no pod" in complaint(caught)
+
+
+async def test_in_a_pod_another_context_is_not_taken_for_the_service_account(account: Path) -> None:
+    with pytest.raises(UsageError, match="No kubeconfig for the source cluster"):
+        await connect("source", None, "prod")
+
+
+async def test_a_token_that_the_kubelet_has_renewed_is_used_within_a_minute(
+    account: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = _Clock()
+    monkeypatch.setattr(incluster_config, "datetime", clock)
+    async with _open(account) as session:
+        assert await session.authenticate() == {"Authorization": "bearer first"}
+        write(account / "token", "second\n")
+        clock.now_at += clock.timedelta(seconds=61)
+        assert await session.authenticate() == {"Authorization": "bearer second"}
+
+
+async def test_a_token_that_is_refused_is_read_again_at_once(account: Path) -> None:
+    async with _open(account) as session:
+        write(account / "token", "second")
+        assert await session.authenticate() == {"Authorization": "bearer first"}
+    async with _open(account) as session:
+        assert await session.authenticate() == {"Authorization": "bearer second"}
+
+
+async def test_a_token_that_has_gone_is_told_as_such(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _Clock()
+    monkeypatch.setattr(incluster_config, "datetime", clock)
+    async with _open(account) as session:
+        (account / "token").unlink()
+        clock.now_at += clock.timedelta(seconds=61)
+        with pytest.raises(UsageError, match="credentials of the source cluster cannot be read any more"):
+            await session.authenticate()
+
+
+class _Clock:
+    """Stands for the module `datetime` where the client looks at the time."""
+
+    timedelta = datetime.timedelta
+
+    def __init__(self) -> None:
+        self.now_at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+    @property
+    def datetime(self) -> _Clock:
+        """Returns what has `now`."""
+        return self
+
+    def now(self) -> datetime.datetime:
+        """Returns the time."""
+        return self.now_at
+
+
+@asynccontextmanager
+async def _open(account: Path) -> AsyncIterator[Session]:
+    """Gives the session that the first request opens."""
+    async with await connect("source", None, None) as cluster:
+        yield await cluster.link._current_session()
+
+
+async def test_a_cluster_is_sent_as_many_requests_at_once_as_was_asked_for(tmp_path: Path, account: Path) -> None:
     path = write(tmp_path / "config", config())
     assert (await connect("source", path, None, 3)).link.flow.limit == 3
     assert (await connect("source", path, None)).link.flow.limit == FlowLimits().start
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     assert (await connect("source", None, None, 3)).link.flow.limit == 3
 
 
