@@ -130,19 +130,26 @@ async def move_each_async(
         except MoverError as error:
             if not reports:
                 raise
-            raise SeriesStoppedError(namespaces, len(reports), error) from error
+            raise SeriesStoppedError(namespaces, reports, error) from error
     return tuple(reports)
 
 
 class SeriesStoppedError(StoppedError):
-    """One of several namespaces could not be moved, after others were."""
+    """One of several namespaces could not be moved, after others were.
 
-    def __init__(self, namespaces: Sequence[str], done: int, cause: MoverError) -> None:
+    Attributes:
+        reports: Of those that were.
+        cause: What the one failed with.
+    """
+
+    def __init__(self, namespaces: Sequence[str], reports: Sequence[MoveReport], cause: MoverError) -> None:
+        done = len(reports)
         later = f"; {', '.join(namespaces[done + 1 :])} not begun" if namespaces[done + 1 :] else ""
         super().__init__(
             f"{cause}\nMoved: {', '.join(namespaces[:done])}; stopped at {namespaces[done]}{later}",
             "Give the namespaces that are not moved again once that is mended",
         )
+        self.reports = tuple(reports)
         self.cause = cause
         self.exit_code = cause.exit_code
 

@@ -45,7 +45,7 @@ from mover.cli.terminal import fail, print_json, run
 
 if TYPE_CHECKING:
     from mover.api import ClusterRef
-    from mover.models import MoveOptions
+    from mover.models import MoveOptions, MoveReport
     from mover.planning import Plan
 
 
@@ -194,18 +194,24 @@ def move(
 def _move(
     teller: Teller, places: tuple[ClusterRef, ClusterRef], each: Sequence[MoveOptions], plan: Path | None
 ) -> None:
-    """Moves one namespace, or several one after the other."""
+    """Moves one namespace, or several one after the other; what was moved is told though a later one stops."""
     from mover import api
     from mover.report import summary
 
-    with teller.watching() as listener:
-        if len(each) == 1:
-            reports = [run(api.move_async(*places, each[0], listener, plan_file=plan))]
-        else:
-            given = [one.namespace for one in each if one.namespace]
-            reports = list(run(api.move_each_async(*places, given, each[0], listener)))
-    for report in reports:
-        teller.report(report, summary(report))
+    reports: Sequence[MoveReport] = ()
+    try:
+        with teller.watching() as listener:
+            if len(each) == 1:
+                reports = [run(api.move_async(*places, each[0], listener, plan_file=plan))]
+            else:
+                given = [one.namespace for one in each if one.namespace]
+                reports = run(api.move_each_async(*places, given, each[0], listener))
+    except api.SeriesStoppedError as error:
+        reports = error.reports
+        raise
+    finally:
+        for report in reports:
+            teller.report(report, summary(report))
 
 
 def _require_one_namespace(namespaces: Sequence[str | None], given: Mapping[str, object]) -> None:

@@ -355,6 +355,19 @@ def test_several_namespaces_move_as_a_series_with_a_summary_each(
     assert [name in result.stdout for name in ("Moved namespace one", "Moved namespace two")] == [True, True]
 
 
+def test_what_a_series_has_moved_is_told_though_a_later_one_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def move_each(*_: object) -> tuple[MoveReport, ...]:
+        done = [MoveReport(source="here", target="there", namespace="one")]
+        raise api.SeriesStoppedError(["one", "two"], done, RefusedError([]))
+
+    monkeypatch.setattr(api, "move_each_async", move_each)
+    asked = ("move", "--to-kubeconfig", "c", "-n", "one", "-n", "two")
+    assert "Moved namespace one from here" in run(*asked).stdout
+    report, error = told(run(*asked, "-o", "json"))
+    assert report["report"]["namespace"] == "one"
+    assert (error["type"], error["exit_code"]) == ("error", 3)
+
+
 def test_a_dry_run_shows_the_plan_of_each_namespace(library: Library) -> None:
     run("move", "--dry-run", "-n", "one", "-n", "two")
     assert [asked for asked in library.asked if isinstance(asked, MoveOptions)] == [

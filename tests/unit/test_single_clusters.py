@@ -204,8 +204,9 @@ async def test_a_series_that_stops_says_what_is_done_and_what_is_not(library: Li
         cluster = make(rules.CLUSTER, "e", namespace=space, status=PROVISIONED)
         library.stage.source.put(make(NAMESPACES, space), cluster)
     refuse(library.stage.target, "POST", "/ns2/clusters")
-    with pytest.raises(SeriesStoppedError, match="Moved: ns; stopped at ns2; ns3 not begun"):
+    with pytest.raises(SeriesStoppedError, match="Moved: ns; stopped at ns2; ns3 not begun") as stopped:
         await api.move_each_async(HERE, THERE, spaces, ONLY.model_copy(update={"clusters": ()}))
+    assert [report.namespace for report in stopped.value.reports] == ["ns"]
 
 
 @pytest.mark.parametrize(
