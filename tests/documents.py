@@ -21,6 +21,7 @@ PLUGINS: Mapping[tuple[str, ...], str] = {("clusterctl", "pymove"): "move", ("ku
 NOT_RUN: Mapping[str, str] = {
     "age-keygen -o identity.txt": "no age in the test bed; the stage has such a file",
     "age-keygen -y identity.txt": "no age in the test bed; the stage has such a file",
+    "curl --data-binary @move.prom http://pushgateway:9091/metrics/job/capi-mover": "no Pushgateway in the test bed",
     "uv tool install dist/*.whl": "test_package installs the wheel",
     ".venv/bin/python -m benchmarks --only moves,floor --sizes 100,800 --output mine.json": "takes most of an hour",
     ".venv/bin/python -m benchmarks --render": "writes into the repository; test_benchmark_document does the same",
