@@ -166,8 +166,15 @@ class Stage:
         await build(self.pair.on_source, spec)
 
     async def _put_up_second_fleet(self) -> None:
-        names = {"namespace": _SECOND, "cluster_name": _SECOND, "host_name": _SECOND}
-        await build(self.pair.on_source, FleetSpec(**names, control_planes=1, workers=0, spare_hosts=0))
+        spec = FleetSpec(
+            namespace=_SECOND,
+            cluster_name=_SECOND,
+            host_name=_SECOND,
+            control_planes=1,
+            workers=0,
+            spare_hosts=0,
+        )
+        await build(self.pair.on_source, spec)
 
     async def _start_controllers(self) -> None:
         for client in _clients(self.pair):
