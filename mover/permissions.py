@@ -26,6 +26,7 @@ WEBHOOKS: Final = (
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
 )
+EVENTS: Final = ("events.k8s.io", "events")
 POLICIES: Final = ("admissionregistration.k8s.io", "validatingadmissionpolicies")
 
 _READ: Final = ("get", "list", "watch")
@@ -103,7 +104,7 @@ def followed(types: Iterable[ResourceType], goal: str) -> tuple[Permission, ...]
 def helpful(
     types: Iterable[ResourceType], namespace: str, *, to_namespace: str | None = None
 ) -> tuple[Permission, ...]:
-    """Returns what a move does without if it must, sorted: checks that say nothing if they cannot look.
+    """Returns what a move does without if it must, sorted: checks that say nothing if they cannot look, and events.
 
     Only a rolling move has to watch the target.
     `update` on the finalizers of an owner is asked for only where the admission plugin
@@ -115,6 +116,8 @@ def helpful(
         *(Permission(side, "list", *webhooks) for side in SIDES for webhooks in WEBHOOKS),
         *(Permission(side, "list", *DEPLOYMENTS) for side in SIDES),
         *(Permission(side, "list", *POLICIES) for side in SIDES),
+        Permission("source", "create", *EVENTS, namespace),
+        Permission("target", "create", *EVENTS, goal),
         Permission("target", "list", *QUOTAS, goal),
         *followed(types, goal),
         *(

@@ -12,7 +12,7 @@ Read and write ordering, on which everything else rests:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graph.order import Order
@@ -22,6 +22,7 @@ from mover.differences import content
 from mover.discovery import again, deletion_webhooks
 from mover.errors import BlockedError, StoppedError, VerificationError
 from mover.events import Listener, Noted
+from mover.execute.announcing import announce_moved
 from mover.execute.clock import Clock
 from mover.execute.copying import Copier, ForeignObjectError, copies_made, create_namespaces, missing_namespaces
 from mover.execute.deleting import CopyAgain, Remover
@@ -279,6 +280,7 @@ class Forward:
             )
 
     async def _delete(self, copier: Copier) -> None:
+        await self._announce(copier, copier.new_uids.keys())
         with self._clock.phase(Phase.DELETING, len(self.plan.deletion.sequence)):
             remover = Remover(self._source, await deletion_webhooks(self._source), CopyAgain(copier))
             late = Latecomers(self._source, self.plan, self._listener)
@@ -313,6 +315,12 @@ class Forward:
         copier.follow(self.plan)
         await copier.copy_more(uids)
         await self._require_equal(Made(uids, copier.new_uids))
+        await self._announce(copier, uids)
+
+    async def _announce(self, copier: Copier, uids: Collection[str]) -> None:
+        """Tells of the Clusters among the objects that they move, which is certain now."""
+        copies = {uid: copy for uid, copy in copier.new_uids.items() if uid in uids}
+        await announce_moved(self._source, self._target, self.plan, copies, self._journal.record, self._listener)
 
     async def _resume(self) -> None:
         pauses = [entry.pause() for entry in self._journal.record.target_pauses]

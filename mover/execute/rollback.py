@@ -16,6 +16,7 @@ from mover.concurrency import all_of
 from mover.discovery import NAMESPACES, deletion_webhooks, find_type, movable_types
 from mover.errors import ForbiddenError, MoverError, NotFoundError, PauseTimeoutError, StoppedError
 from mover.events import Listener, Noted
+from mover.execute.announcing import announce_rolled_back
 from mover.execute.clock import Clock
 from mover.execute.deleting import Remover, settle_nothing
 from mover.execute.journal import Journal
@@ -73,6 +74,7 @@ async def roll_back(
                 "They are paused and do no harm; once that is mended: capi-mover rollback",
             ) from error
         await _restore_pauses(source, journal)
+        await announce_rolled_back(source, plan, journal.record, listener)
         await journal.remove()
     listener(Noted("Everything is as it was before the move"))
 

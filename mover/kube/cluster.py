@@ -247,6 +247,24 @@ class Cluster:
         )
         return _written(await self._json(request))
 
+    async def create_event(self, events: ResourceType, body: Mapping[str, Any], *, manager: str) -> None:
+        """Creates an Event, of which nothing depends: it is tried for some seconds only.
+
+        Raises:
+            AlreadyExistsError: There is one of that name.
+        """
+        metadata = body["metadata"]
+        request = Request(
+            "POST",
+            collection_path(events, metadata["namespace"]),
+            {"fieldManager": manager},
+            orjson.dumps(body),
+            accept=transport.METADATA_ONLY,
+            created=metadata["name"],
+            soon_told=True,
+        )
+        await self.link.send(request)
+
     async def replace(self, resource: ResourceType, body: Mapping[str, Any], *, manager: str) -> Written:
         """Replaces an object by `body`, whose UID and resourceVersion must be the object's.
 

@@ -150,11 +150,15 @@ class Stage:
         self.source.put(make(NAMESPACES, NAMESPACE, metadata={"labels": {"a": "b"}}), *SMALL, LOOSE, *more)
 
     def everything(self) -> dict[str, dict[str, Any]]:
-        """Returns all objects of both clusters by path, without resourceVersions, field managers and generations."""
+        """Returns all objects of both clusters by path, without resourceVersions, field managers and generations.
+
+        Events are left out: they tell of what has been, and nothing depends on them.
+        """
         bodies = [
             (f"{server.name}: {path}", body)
             for server in (self.source, self.target)
             for path, body in sorted(server.bodies.items())
+            if "/events.k8s.io/" not in path
         ]
         return {path: _without_versions(body) for path, body in bodies}
 
@@ -218,7 +222,7 @@ def managers(server: FakeApiServer) -> dict[str, set[tuple[str, str, str]]]:
     """Returns who manages each object of the namespace that moves, by path."""
     found: dict[str, set[tuple[str, str, str]]] = {}
     for path, body in server.bodies.items():
-        if f"/namespaces/{NAMESPACE}/" in path:
+        if f"/namespaces/{NAMESPACE}/" in path and "/events.k8s.io/" not in path:
             entries = body["metadata"].get("managedFields") or ()
             found[path] = {(entry["manager"], entry["operation"], entry["subresource"]) for entry in entries}
     return found
