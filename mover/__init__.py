@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from mover.api import (
         ClusterRef,
         SeriesStoppedError,
+        ShardMove,
         backup_async,
         diff_async,
         explain_async,
         move_async,
         move_each_async,
+        move_shard_async,
         plan_async,
         preflight_async,
         release_async,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         explain,
         move,
         move_each,
+        move_shard,
         plan,
         preflight,
         release,
@@ -99,6 +102,7 @@ if TYPE_CHECKING:
     )
     from mover.planning import Mutator, Plan
     from mover.record import Record
+    from mover.shard import Shard
 
     __version__: str
 
@@ -144,6 +148,8 @@ __all__ = [
     "RollingReport",
     "RollingStarted",
     "SeriesStoppedError",
+    "Shard",
+    "ShardMove",
     "Step",
     "StillPausedError",
     "StoppedError",
@@ -168,6 +174,8 @@ __all__ = [
     "move_async",
     "move_each",
     "move_each_async",
+    "move_shard",
+    "move_shard_async",
     "plan",
     "plan_async",
     "preflight",
@@ -189,11 +197,12 @@ __all__ = [
 _HOMES = {
     "graph.explain": "Explanation",
     "mover.api": (
-        "ClusterRef SeriesStoppedError backup_async diff_async explain_async move_async move_each_async plan_async "
-        "preflight_async release_async restore_async resume_async roll_async rollback_async status_async"
+        "ClusterRef SeriesStoppedError ShardMove backup_async diff_async explain_async move_async move_each_async "
+        "move_shard_async plan_async preflight_async release_async restore_async resume_async roll_async "
+        "rollback_async status_async"
     ),
     "mover.api.blocking": (
-        "backup diff explain move move_each plan preflight release restore resume roll rollback status"
+        "backup diff explain move move_each move_shard plan preflight release restore resume roll rollback status"
     ),
     "mover.checks": "Findings",
     "mover.choices": "ExistingPolicy OnFailure PausedPolicy RestoreStatus UnitOrder",
@@ -216,6 +225,7 @@ _HOMES = {
     ),
     "mover.planning": "Mutator Plan",
     "mover.record": "Record",
+    "mover.shard": "Shard",
 }
 """Module -> the names of it that are offered here, as above for type checkers."""
 

@@ -22,7 +22,7 @@ from mover.differences import content
 from mover.errors import MoverError
 from mover.models import RECORD_LABEL, MoveOptions, Phase
 from mover.pause import Pause
-from mover.scope import clusters_of, namespace_of
+from mover.scope import clusters_of, namespace_of, shard_in
 
 NAMESPACE = "default"
 LABEL = RECORD_LABEL
@@ -197,11 +197,14 @@ def name_of(scope: str) -> str:
     """Returns the name of the ConfigMap and the Lease of a move.
 
     It is `capi-mover.NAMESPACE`, `capi-mover` for all namespaces, `capi-mover.NAMESPACE.CLUSTER` for a single Cluster.
-    Several are named by the first of them and a digest of all: names of objects end at 253 characters.
+    Several are named by the first of them and a digest of all: names of objects end at 253 characters. A shard has a
+    Lease only, `capi-mover-shard.INDEX.TOTAL`.
 
     >>> name_of("metal3/prod-1")
     'capi-mover.metal3.prod-1'
     """
+    if shard := shard_in(scope):
+        return f"capi-mover-shard.{shard.replace('/', '.')}"
     names = clusters_of(scope)
     parts = ["capi-mover", namespace_of(scope), *names]
     if len(names) > 1 or len(scope) > _LONGEST_SCOPE:

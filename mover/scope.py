@@ -1,7 +1,8 @@
 """What a move is of: all namespaces, one of them, or single Clusters of one. Written as one string.
 
 "" stands for all namespaces, "metal3" for one, "metal3/a,b" for the Clusters a and b of it. Names of Kubernetes have
-neither "/" nor ",". Pure.
+neither "/" nor ",". "*/0/4" stands for the first of four shards of all namespaces: nothing is moved under that name,
+but whoever moves the namespaces of the shard holds it. Pure.
 """
 
 from __future__ import annotations
@@ -17,6 +18,19 @@ def scope_of(namespace: str, clusters: Iterable[str] = ()) -> str:
     """
     names = ",".join(sorted(set(clusters)))
     return f"{namespace}/{names}" if names else namespace
+
+
+_SHARD = "*/"
+
+
+def shard_scope(index: int, total: int) -> str:
+    """Returns the scope of one of `total` shards."""
+    return f"{_SHARD}{index}/{total}"
+
+
+def shard_in(scope: str) -> str:
+    """Returns the INDEX/TOTAL of a shard's scope, "" for any other."""
+    return scope.removeprefix(_SHARD) if scope.startswith(_SHARD) else ""
 
 
 def namespace_of(scope: str) -> str:
@@ -35,13 +49,24 @@ def overlap(one: str, other: str) -> bool:
 
     Two single Clusters of one namespace do overlap: both moves may copy what the Clusters share, and the rollback of
     one would take off what the other has counted on.
+
+    A shard overlaps with itself, with a shard of another number of shards, and with all namespaces at once. Its single
+    namespaces are kept apart from others by moves of their own.
     """
+    shards = [shard for scope in (one, other) if (shard := shard_in(scope))]
+    if len(shards) == 2:
+        (index, total), (other_index, other_total) = (shard.split("/") for shard in shards)
+        return total != other_total or index == other_index
+    if shards:
+        return "" in (one, other)
     spaces = {namespace_of(one), namespace_of(other)}
     return len(spaces) == 1 or "" in spaces
 
 
 def described(scope: str) -> str:
     """Returns the scope in words."""
+    if shard := shard_in(scope):
+        return f"shard {shard}"
     namespace, names = namespace_of(scope), clusters_of(scope)
     if names:
         return f"{'Cluster' if len(names) == 1 else 'Clusters'} {', '.join(names)} of namespace {namespace}"

@@ -6,16 +6,20 @@ from mover.api.moving import SeriesStoppedError, move_async, move_each_async, pr
 from mover.api.places import DEFAULT_NAMESPACE, ClusterRef, place_of
 from mover.api.planning import explain_async, plan_async, types_async
 from mover.api.rolling import roll_async
+from mover.api.sharding import ShardMove, described_shard, move_shard_async, shard_namespaces_async
 
 __all__ = [
     "DEFAULT_NAMESPACE",
     "ClusterRef",
     "SeriesStoppedError",
+    "ShardMove",
     "backup_async",
+    "described_shard",
     "diff_async",
     "explain_async",
     "move_async",
     "move_each_async",
+    "move_shard_async",
     "place_of",
     "plan_async",
     "preflight_async",
@@ -24,6 +28,7 @@ __all__ = [
     "resume_async",
     "roll_async",
     "rollback_async",
+    "shard_namespaces_async",
     "status_async",
     "types_async",
 ]

@@ -14,6 +14,7 @@ from mover.api.interrupted import resume_async, rollback_async, status_async
 from mover.api.moving import move_async, move_each_async, preflight_async
 from mover.api.planning import explain_async, plan_async
 from mover.api.rolling import roll_async
+from mover.api.sharding import move_shard_async
 from mover.errors import StoppedError, UsageError
 
 P = ParamSpec("P")
@@ -76,6 +77,7 @@ diff = blocking(diff_async)
 explain = blocking(explain_async)
 move = blocking(move_async)
 move_each = blocking(move_each_async)
+move_shard = blocking(move_shard_async)
 plan = blocking(plan_async)
 preflight = blocking(preflight_async)
 release = blocking(release_async)

@@ -20,7 +20,7 @@ from mover.execute.clock import Clock
 from mover.execute.forward import Outcome
 from mover.execute.journal import find, under_way
 from mover.execute.run import Clusters, go_on, start, undo
-from mover.models import KindCount, LeftObject, MoveOptions, MoveReport, Phase
+from mover.models import KindCount, LeftObject, MoveOptions, MoveReport, Phase, RollingReport
 from mover.planning import Mutator
 from mover.record import Record
 from mover.saved_plan import SavedPlan, changes_since
@@ -142,12 +142,18 @@ class SeriesStoppedError(StoppedError):
         cause: What the one failed with.
     """
 
-    def __init__(self, namespaces: Sequence[str], reports: Sequence[MoveReport], cause: MoverError) -> None:
+    def __init__(
+        self,
+        namespaces: Sequence[str],
+        reports: Sequence[MoveReport | RollingReport],
+        cause: MoverError,
+        remedy: str = "Give the namespaces that are not moved again once that is mended",
+    ) -> None:
         done = len(reports)
         later = f"; {', '.join(namespaces[done + 1 :])} not begun" if namespaces[done + 1 :] else ""
         super().__init__(
             f"{cause}\nMoved: {', '.join(namespaces[:done])}; stopped at {namespaces[done]}{later}",
-            "Give the namespaces that are not moved again once that is mended",
+            remedy,
         )
         self.reports = tuple(reports)
         self.cause = cause

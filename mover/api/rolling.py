@@ -12,7 +12,7 @@ from graph.unit import units
 from mover.api.moving import require_none_under_way
 from mover.api.places import ClusterRef, connected, namespace_of_move, require_answers
 from mover.api.planning import all_mutators, steady_plan
-from mover.checks import check_move
+from mover.checks import Findings, check_move
 from mover.checks.target import read_target
 from mover.errors import RefusedError, UsageError
 from mover.events import Listener, Noted, ignore
@@ -55,7 +55,7 @@ async def roll_async(
         ApiError: A cluster refused a request or could not be reached before anything was changed.
     """
     options = (options or MoveOptions()).model_copy(update={"rolling": True})
-    _require_rollable(options)
+    require_rollable(options)
     started = time.monotonic()
     async with connected(source, target, listener) as clusters:
         await require_answers(clusters)
@@ -75,7 +75,8 @@ async def roll_async(
         )
 
 
-def _require_rollable(options: MoveOptions) -> None:
+def require_rollable(options: MoveOptions) -> None:
+    """Raises UsageError if the options do not go together with a rolling move."""
     if options.include_referenced:
         raise UsageError(
             "Objects that are only named cannot be included in a rolling move: no unit owns them",
@@ -93,7 +94,7 @@ async def _finish_interrupted(
 ) -> list[UnitReport]:
     """Finishes the units that an earlier run has left on their way; those it was undoing are undone."""
     finished = []
-    for record in await _interrupted_units(clusters, namespace):
+    for record in await interrupted_units(clusters, namespace):
         known = all_mutators(record.namespace, record.options, mutators)
         listener(Noted(f"The move of {described(record.scope)} was interrupted ({record.phase}); it is finished first"))
         if record.is_rolling_back:
@@ -112,12 +113,29 @@ async def _finish_interrupted(
     return finished
 
 
-async def _interrupted_units(clusters: Clusters, namespace: str) -> list[Record]:
+async def interrupted_units(clusters: Clusters, namespace: str) -> list[Record]:
+    """Returns the records of units that an earlier run has left on their way."""
     scopes = {
         found.scope for cluster in (clusters.source, clusters.target) for found in await under_way(cluster, [namespace])
     }
     records = [(await find(clusters.source, clusters.target, scope)).newest for scope in sorted(scopes)]
     return [record for record in records if record is not None and record.options.rolling]
+
+
+async def rolling_findings(
+    clusters: Clusters, namespace: str, options: MoveOptions, mutators: Sequence[Mutator], listener: Listener
+) -> Findings:
+    """Returns what the preflight finds about the whole of a rolling move.
+
+    Raises:
+        RefusedError: Another move of these objects is under way.
+    """
+    await require_none_under_way(clusters, scope_of(namespace, options.clusters))
+    known = all_mutators(namespace, options, mutators)
+    plan = await steady_plan(clusters.source, namespace, options, known, listener)
+    brought = await _brought(clusters, plan)
+    plan = make_plan(plan.inventory, replace(plan.rules, brought=brought))
+    return await check_move(clusters.source, clusters.target, plan, options)
 
 
 async def _accepted_plan(
@@ -126,12 +144,7 @@ async def _accepted_plan(
     """Returns the plan of the whole, which the preflight has accepted."""
     clock = Clock(listener)
     with clock.phase(Phase.PREFLIGHT):
-        await require_none_under_way(clusters, scope_of(namespace, options.clusters))
-        known = all_mutators(namespace, options, mutators)
-        plan = await steady_plan(clusters.source, namespace, options, known, listener)
-        brought = await _brought(clusters, plan)
-        plan = make_plan(plan.inventory, replace(plan.rules, brought=brought))
-        found = await check_move(clusters.source, clusters.target, plan, options)
+        found = await rolling_findings(clusters, namespace, options, mutators, listener)
         for warning in found.warnings:
             listener(Noted(str(warning)))
         if found.problems:

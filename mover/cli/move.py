@@ -30,6 +30,7 @@ from mover.cli.options import (
     ParallelUnits,
     Rolling,
     Selector,
+    ShardOption,
     Skip,
     StrictLabels,
     ToKubeconfig,
@@ -40,11 +41,14 @@ from mover.cli.options import (
 )
 from mover.cli.rolling import require_rollable, roll
 from mover.cli.saving import Saving, load, save
+from mover.cli.series import tell_series
+from mover.cli.sharding import move_shard, namespaces_in, require_shardable
 from mover.cli.telling import Teller, Telling
 from mover.cli.terminal import fail, print_json, run
 
 if TYPE_CHECKING:
     from mover.api import ClusterRef
+    from mover.events import Listener
     from mover.models import MoveOptions, MoveReport
     from mover.planning import Plan
 
@@ -57,6 +61,7 @@ def move(
     to_kubeconfig_context: ToKubeconfigContext = None,
     namespace: Namespaces = None,
     all_namespaces: AllNamespaces = False,
+    shard: ShardOption = "",
     cluster: ClusterNames = None,
     selector: Selector = "",
     hosts: Hosts = "",
@@ -137,6 +142,14 @@ def move(
             {"--plan": plan, "--to-directory": to_directory},
             {"--plan": plan, "--from-directory": from_directory},
             {"--namespace": namespace or None, "--all-namespaces": all_namespaces or None},
+            {"--shard": shard or None, "--namespace": namespace or None},
+        )
+        require_shardable(
+            shard,
+            all_namespaces=all_namespaces,
+            to_namespace=to_namespace is not None,
+            clusters=bool(cluster or selector),
+            one_move=bool(plan or to_directory or from_directory),
         )
         namespaces = _namespaces_of(namespace, all_namespaces=all_namespaces)
         _require_one_namespace(namespaces, {"A directory holds": to_directory, "A plan is of one move: of": plan})
@@ -151,6 +164,7 @@ def move(
             )
         from mover import api
         from mover.models import MoveOptions, RollingOptions
+        from mover.shard import shard_of
 
         source = api.ClusterRef(kubeconfig, kubeconfig_context, max_requests)
         target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context, max_requests)
@@ -176,9 +190,14 @@ def move(
             include_referenced=include_referenced,
             pause_timeout_s=pause_timeout,
         )
+        how = RollingOptions(parallel=parallel_units, fail_fast=fail_fast, order=order_by) if rolling else None
+        part = api.ShardMove(shard_of(shard), options, how) if shard else None
+        if part is not None and dry_run:
+            namespaces = namespaces_in(teller, source, part)
         each = [options.model_copy(update={"namespace": one}) for one in namespaces]
-        if rolling:
-            how = RollingOptions(parallel=parallel_units, fail_fast=fail_fast, order=order_by)
+        if part is not None and not dry_run:
+            move_shard(teller, (source, target), part)
+        elif how is not None:
             roll(teller, (source, None if dry_run else target), each, how)
         elif to_directory:
             save(teller, source, to_directory, options, Saving())
@@ -194,24 +213,16 @@ def move(
 def _move(
     teller: Teller, places: tuple[ClusterRef, ClusterRef], each: Sequence[MoveOptions], plan: Path | None
 ) -> None:
-    """Moves one namespace, or several one after the other; what was moved is told though a later one stops."""
+    """Moves one namespace, or several one after the other."""
     from mover import api
-    from mover.report import summary
 
-    reports: Sequence[MoveReport] = ()
-    try:
-        with teller.watching() as listener:
-            if len(each) == 1:
-                reports = [run(api.move_async(*places, each[0], listener, plan_file=plan))]
-            else:
-                given = [one.namespace for one in each if one.namespace]
-                reports = run(api.move_each_async(*places, given, each[0], listener))
-    except api.SeriesStoppedError as error:
-        reports = error.reports
-        raise
-    finally:
-        for report in reports:
-            teller.report(report, summary(report))
+    def moved(listener: Listener) -> Sequence[MoveReport]:
+        if len(each) == 1:
+            return [run(api.move_async(*places, each[0], listener, plan_file=plan))]
+        given = [one.namespace for one in each if one.namespace]
+        return run(api.move_each_async(*places, given, each[0], listener))
+
+    tell_series(teller, moved)
 
 
 def _require_one_namespace(namespaces: Sequence[str | None], given: Mapping[str, object]) -> None:

@@ -86,6 +86,15 @@ Namespaces = Annotated[
     ),
 ]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces, in one move.")]
+ShardOption = Annotated[
+    str,
+    typer.Option(
+        "--shard",
+        metavar="INDEX/TOTAL",
+        help="With -A: only the namespaces of one of TOTAL shards, one after the other; INDEX from 0 on. "
+        "Movers of different shards may run at once.",
+    ),
+]
 ClusterNames = Annotated[
     list[str] | None,
     typer.Option("--cluster", help="Only this Cluster of the namespace, and what belongs to it; may be repeated."),

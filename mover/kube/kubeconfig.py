@@ -199,7 +199,8 @@ def _connect_in_cluster(name: str, limits: FlowLimits) -> Cluster:
 
     async def session() -> Session:
         configuration = Configuration()
-        loader = InClusterConfigLoader(str(_SERVICE_ACCOUNT / "token"), str(_SERVICE_ACCOUNT / "ca.crt"))
+        files = (str(_SERVICE_ACCOUNT / name) for name in ("token", "ca.crt"))
+        loader = InClusterConfigLoader(*files)  # type: ignore[no-untyped-call]
         try:
             # The kubelet renews the token before it ends: the loader reads the file again each minute.
             loader.load_and_set(configuration)  # type: ignore[no-untyped-call]

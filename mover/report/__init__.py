@@ -9,7 +9,15 @@ from mover.report.keeping import Ending, Keeper
 from mover.report.lines import LineView, View
 from mover.report.status import status_lines
 from mover.report.stream import JsonView, error_json, event_json, report_json
-from mover.report.summary import backup_summary, restore_summary, rolling_summary, summary, unit_lines, units_json
+from mover.report.summary import (
+    backup_summary,
+    restore_summary,
+    rolling_summary,
+    summary,
+    summary_of,
+    unit_lines,
+    units_json,
+)
 
 __all__ = [
     "BarView",
@@ -26,6 +34,7 @@ __all__ = [
     "rolling_summary",
     "status_lines",
     "summary",
+    "summary_of",
     "unit_lines",
     "units_json",
 ]

@@ -41,6 +41,11 @@ def summary(report: MoveReport) -> list[str | Table]:
     return [*lines, *_left(report)]
 
 
+def summary_of(report: MoveReport | RollingReport) -> list[str | Table]:
+    """Returns the summary of either kind of move."""
+    return rolling_summary(report) if isinstance(report, RollingReport) else summary(report)
+
+
 def rolling_summary(report: RollingReport) -> list[str | Table]:
     """Returns the summary of a rolling move, to be printed one after the other."""
     table = Table(title=None, box=None, pad_edge=False)

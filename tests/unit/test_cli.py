@@ -37,6 +37,7 @@ from mover.execute.backup import BackupResult
 from mover.execute.restore import RestoreResult
 from mover.models import KindCount, MoveOptions, MoveReport, Phase, RollingOptions, RollingReport, UnitFate, UnitReport
 from mover.planning import Plan
+from mover.shard import Shard
 from tests.unit.mover_builders import make, plan_of, typed
 
 MISSING = "/nowhere/kubeconfig"
@@ -171,6 +172,8 @@ class Library:
         self.problems: tuple[Problem, ...] = ()
         monkeypatch.setattr(api, "preflight_async", self.preflight)
         monkeypatch.setattr(api, "roll_async", self.roll)
+        monkeypatch.setattr(api, "move_shard_async", self.move_shard)
+        monkeypatch.setattr(api, "shard_namespaces_async", self.namespaces)
         self.fates: dict[str, UnitFate] = {"a": UnitFate.MOVED, "b": UnitFate.MOVED}
 
     async def roll(
@@ -189,6 +192,20 @@ class Library:
             for name, fate in fates.items()
         )
         return RollingReport(source="here", target="there", namespace=options.namespace or "", units=units)
+
+    async def move_shard(
+        self, source: api.ClusterRef, target: api.ClusterRef, asked: api.ShardMove, listener: Listener
+    ) -> tuple[MoveReport | RollingReport, ...]:
+        """Returns the report of one namespace."""
+        self.asked.append(asked)
+        if asked.rolling is not None:
+            return (await self.roll(source, target, asked.of("ns"), asked.rolling, listener),)
+        return (await self.move(source, target, asked.of("ns"), listener, plan_file=None),)
+
+    async def namespaces(self, source: api.ClusterRef, shard: Shard, _options: MoveOptions) -> tuple[str, ...]:
+        """Returns two namespaces for the first shard, none for others."""
+        self.asked += [source, shard]
+        return ("one", "two") if shard.index == 0 else ()
 
     async def preflight(
         self, source: api.ClusterRef, target: api.ClusterRef, options: MoveOptions, *, plan_file: Path | None
@@ -770,3 +787,54 @@ def test_an_error_that_came_before_anything_was_changed_says_what_to_do(library:
     assert refusal(run("move", "--to-kubeconfig", "c")) == (
         "source: GET /apis: 403 Forbidden: you may not. The rights that are needed are printed by: capi-mover rbac"
     )
+
+
+def test_a_shard_is_moved_with_the_options_of_a_move(library: Library) -> None:
+    result = run("move", "--to-kubeconfig", "c", "-A", "--shard", "3/4", "--adopt")
+    assert result.exit_code == 0, result.output
+    options = MoveOptions(namespace="", existing=ExistingPolicy.ADOPT)
+    assert library.asked[0] == api.ShardMove(Shard(3, 4), options)
+    assert "Machine" in result.stdout
+
+
+@pytest.mark.parametrize(("fate", "exit_code"), [(UnitFate.MOVED, 0), (UnitFate.ROLLED_BACK, 4)])
+def test_a_shard_rolls_and_a_unit_that_did_not_move_is_no_success(
+    library: Library, fate: UnitFate, exit_code: int
+) -> None:
+    library.fates["b"] = fate
+    result = run("move", "--to-kubeconfig", "c", "-A", "--shard", "0/4", "--rolling", "--parallel-units", "3")
+    assert result.exit_code == exit_code, result.output
+    assert library.asked[0] == api.ShardMove(Shard(0, 4), MoveOptions(namespace=""), RollingOptions(parallel=3))
+    assert "units moved from here to there" in result.stdout
+
+
+def test_a_dry_run_of_a_shard_shows_its_namespaces_and_their_plans(library: Library) -> None:
+    result = run("move", "--dry-run", "-A", "--shard", "0/2")
+    assert result.exit_code == 0, result.output
+    assert "Shard 0/2: one, two" in result.stdout
+    assert [asked.namespace for asked in library.asked if isinstance(asked, MoveOptions)] == ["one", "two"]
+    assert run("move", "--dry-run", "-A", "--shard", "1/2").stdout == "Shard 1/2: nothing to move\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--shard", "0/2", "-n", "ns"), "only one of --shard and --namespace"),
+        (("--shard", "0/2"), "please specify --all-namespaces"),
+        (("-A", "--shard", "2/2"), "2/2 is not INDEX/TOTAL with an INDEX from 0 to TOTAL-1"),
+        (("-A", "--shard", "0/0"), "0/0 is not INDEX/TOTAL"),
+        (("-A", "--shard", "x"), "x is not INDEX/TOTAL"),
+        (("-A", "--shard", "0/2", "--cluster", "a"), "A shard is of whole namespaces"),
+        (("-A", "--shard", "0/2", "-l", "a=b"), "A shard is of whole namespaces"),
+        (("-A", "--shard", "0/2", "--to-namespace", "x"), "--shard and --to-namespace"),
+        (("-A", "--shard", "0/2", "--plan", "x"), "leave out --shard"),
+    ],
+)
+def test_what_does_not_go_with_a_shard_is_refused(library: Library, flags: tuple[str, ...], message: str) -> None:
+    assert message in refusal(run("move", "--to-kubeconfig", "c", *flags))
+    assert library.asked == []
+
+
+@pytest.mark.parametrize("flag", ["--to-directory", "--from-directory"])
+def test_a_directory_is_of_one_move_and_not_of_a_shard(library: Library, flag: str) -> None:
+    assert "leave out --shard" in refusal(run("move", "-A", "--shard", "0/2", flag, "d"))
