@@ -22,6 +22,7 @@ NOT_RUN: Mapping[str, str] = {
     "age-keygen -o identity.txt": "no age in the test bed; the stage has such a file",
     "age-keygen -y identity.txt": "no age in the test bed; the stage has such a file",
     "curl --data-binary @move.prom http://pushgateway:9091/metrics/job/capi-mover": "no Pushgateway in the test bed",
+    "docker build -f Containerfile -t registry.example.com/capi-mover:0.1.0 .": "no engine here; CI builds it",
     "uv tool install dist/*.whl": "test_package installs the wheel",
     ".venv/bin/python -m benchmarks --only moves,floor --sizes 100,800 --output mine.json": "takes most of an hour",
     ".venv/bin/python -m benchmarks --render": "writes into the repository; test_benchmark_document does the same",

@@ -19,7 +19,7 @@ from pathlib import Path
 import pyrage  # type: ignore[import-untyped]
 
 from mover.pivot.choices import IRONIC_NAMESPACE, OPERATOR_PLACE
-from tests.documents import PROGRAM, Command
+from tests.documents import PROGRAM, REPOSITORY, Command
 from tests.integration.deployments import ALL_DEPLOYMENTS, Deployer, deploy, deployment
 from tests.integration.programs import environment
 from tests.testbed import gobuild
@@ -92,6 +92,7 @@ class Stage:
         source, target = self.pair.source.kubeconfig, self.pair.target.kubeconfig
         for name, kubeconfig in (("source", source), ("bootstrap", source), ("target", target), ("cluster", target)):
             shutil.copy(kubeconfig, self.folder / f"{name}.kubeconfig")
+        shutil.copytree(REPOSITORY / "deploy", self.folder / "deploy")
         identity = pyrage.x25519.Identity.generate()
         (self.folder / "identity.txt").write_text(f"{identity}\n")
         (self.folder / "recipient.txt").write_text(f"{identity.to_public()}\n")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import datetime
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -403,17 +403,17 @@ async def test_a_token_that_has_gone_is_told_as_such(account: Path, monkeypatch:
 class _Clock:
     """Stands for the module `datetime` where the client looks at the time."""
 
-    timedelta = datetime.timedelta
+    timedelta = timedelta
 
     def __init__(self) -> None:
-        self.now_at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        self.now_at = datetime(2026, 1, 1, tzinfo=UTC)
 
     @property
-    def datetime(self) -> _Clock:
+    def datetime(self) -> Self:
         """Returns what has `now`."""
         return self
 
-    def now(self) -> datetime.datetime:
+    def now(self) -> Any:
         """Returns the time."""
         return self.now_at
 
