@@ -14,7 +14,7 @@ from mover.checks import Findings
 from mover.choosing import chooses
 from mover.concurrency import all_of
 from mover.discovery import movable_types
-from mover.errors import MoverError, NotFoundError, Problem, RefusedError, UsageError
+from mover.errors import MoverError, NotFoundError, Problem, RefusedError, StoppedError, UsageError
 from mover.events import Listener, Noted, ignore
 from mover.execute.journal import under_way
 from mover.execute.run import Clusters, claimed, require_alone
@@ -72,12 +72,25 @@ async def move_shard_async(
     async with connected(source, target, listener) as clusters:
         await require_answers(clusters)
         scope = shard_scope(asked.shard.index, asked.shard.total)
-        async with claimed(clusters, scope):
-            await require_alone(clusters, scope)
-            namespaces = await _namespaces(clusters, asked)
-            listener(Noted(described_shard(asked.shard, namespaces)))
-            await _check_all(clusters, namespaces, asked, listener)
-            return await _move_each((source, target), namespaces, asked, listener)
+        async with claimed(clusters, scope) as claims:
+            try:
+                await require_alone(clusters, scope)
+                return await _move_shard((source, target), clusters, asked, listener)
+            except StoppedError as error:
+                lost = claims.source.lost or claims.target.lost
+                if lost is None:
+                    raise
+                # The move at work knows only that somebody has stopped it.
+                raise StoppedError(f"{error}\n{lost.what}", "Move the shard again") from error
+
+
+async def _move_shard(
+    places: tuple[ClusterRef, ClusterRef], clusters: Clusters, asked: ShardMove, listener: Listener
+) -> tuple[MoveReport | RollingReport, ...]:
+    namespaces = await _namespaces(clusters, asked)
+    listener(Noted(described_shard(asked.shard, namespaces)))
+    await _check_all(clusters, namespaces, asked, listener)
+    return await _move_each(places, namespaces, asked, listener)
 
 
 async def shard_namespaces_async(source: ClusterRef, shard: Shard, options: MoveOptions) -> tuple[str, ...]:

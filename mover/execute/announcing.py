@@ -29,6 +29,7 @@ EVENTS = ResourceType("events.k8s.io", "v1", "Event", "events")
 _PATIENCE_S = 10.0
 """For all events of one side: Clusters stand still meanwhile."""
 _LONGEST_NAME = 240
+_LONGEST_NOTE = 1024
 
 _refusing: WeakSet[Transport] = WeakSet()
 """Connections to clusters that have not taken an event: they are sent no more, and the operator is told once."""
@@ -75,7 +76,7 @@ class News:
             "reason": self.reason,
             "type": "Warning" if self.is_warning else "Normal",
             "regarding": regarding,
-            "note": self.note,
+            "note": self.note[:_LONGEST_NOTE],
         }
 
 

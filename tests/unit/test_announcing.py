@@ -171,6 +171,8 @@ async def test_a_cluster_that_appears_after_the_commit_is_told_of_alone() -> Non
     assert attempts(stage.target) == 2
 
 
-async def test_a_long_name_leaves_room_for_the_move() -> None:
-    news = announcing.News(CLUSTER.type, make(rules.CLUSTER, "c" * 253).key, "u", "MovedOut", "")
-    assert len(news.event("12345678")["metadata"]["name"]) <= 253
+def test_a_long_name_leaves_room_for_the_move() -> None:
+    news = announcing.News(CLUSTER.type, make(rules.CLUSTER, "c" * 253).key, "u", "MovedOut", "n" * 2000)
+    event = news.event("12345678")
+    assert len(event["metadata"]["name"]) <= 253
+    assert len(event["note"]) == 1024

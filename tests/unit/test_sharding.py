@@ -15,6 +15,7 @@ from mover.choices import ExistingPolicy, OnFailure
 from mover.discovery import NAMESPACES, SECRETS
 from mover.errors import RefusedError, StoppedError, UsageError
 from mover.events import Noted
+from mover.execute import lease
 from mover.execute.lease import LEASES, LeaseHeldError, held
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.models import MoveOptions, MoveReport, RollingOptions, RollingReport, UnitFate, UnitReport
@@ -22,7 +23,7 @@ from mover.record import SCOPE_ANNOTATION
 from mover.scope import shard_scope
 from mover.shard import Shard
 from tests.unit.fake_apiserver import FakeApiServer
-from tests.unit.mover_builders import CLUSTER, crd, make, refuse, typed
+from tests.unit.mover_builders import CLUSTER, crd, make, meanwhile, refuse, typed
 from tests.unit.scripted_server import failure
 from tests.unit.test_api import HERE, THERE, Library
 
@@ -249,6 +250,26 @@ async def test_a_move_of_all_namespaces_that_was_left_stops_a_shard(library: Lib
     library.stage.target.before = lambda _: None
     with pytest.raises(StoppedError, match=r"of all namespaces is under way .*capi-mover resume"):
         await move(library)
+
+
+async def test_a_shard_whose_lease_is_lost_undoes_what_it_is_at_and_says_why(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_RENEW_EVERY_S", 0.001)
+    source, path = library.stage.source, "/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover-shard.0.2"
+    other = lease_of(shard_scope(0, TOTAL), "capi-mover-shard.0.2")
+
+    def taken() -> None:
+        source.bodies[path] = {**other.body(), "metadata": {**other.body()["metadata"], "uid": "another"}}
+
+    meanwhile(source, "PATCH", f"/{MINE[0]}/clusters/c", taken)
+    with pytest.raises(StoppedError) as caught:
+        await move(library, quiet_s=1.0)
+    assert "The move was rolled back" in str(caught.value)
+    assert "The lease on the source cluster was lost" in str(caught.value)
+    assert str(caught.value).endswith("Move the shard again")
+    assert spaces_with_clusters(library.stage.target) == []
+    assert source.bodies[path]["spec"]["holderIdentity"] == "elsewhere/1/2"
 
 
 # --- What namespaces share --------------------------------------------------------------------------------------------
