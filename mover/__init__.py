@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         ObjectDone,
         PhaseEnded,
         PhaseStarted,
+        Planned,
         RollingStarted,
         Step,
         Traffic,
@@ -137,6 +138,7 @@ __all__ = [
     "PhaseEnded",
     "PhaseStarted",
     "Plan",
+    "Planned",
     "Problem",
     "Record",
     "RefusedError",
@@ -212,8 +214,8 @@ _HOMES = {
         "TransientError UsageError VerificationError"
     ),
     "mover.events": (
-        "Event InUnit Listener Noted ObjectDone PhaseEnded PhaseStarted RollingStarted Step Traffic UnitEnded "
-        "UnitStarted Waiting"
+        "Event InUnit Listener Noted ObjectDone PhaseEnded PhaseStarted Planned RollingStarted Step Traffic "
+        "UnitEnded UnitStarted Waiting"
     ),
     "mover.execute.backup": "BackupResult StillPausedError",
     "mover.execute.lease": "LeaseHeldError LeaseLostError",

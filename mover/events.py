@@ -1,4 +1,4 @@
-"""What a move tells while it runs: plain values, handed to a function of the caller.
+"""What a move tells while it runs: values, handed to a function of the caller.
 
 The library never prints. `mover.report` turns events into lines or bars.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from graph.order import Order
+from graph.selection import Selection
+from graph.unit import Unit
 from mover.models import Phase, UnitFate
 
 
@@ -68,6 +71,31 @@ class UnitEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """What is to be moved was decided; told again when a move ends, with what has come to it on the way.
+
+    The objects themselves are in it: who keeps it keeps all of them in memory.
+
+    Attributes:
+        scope: What is moved, as `mover.scope` writes it.
+        source: Context name of the source.
+        target: Context name of the target.
+        selection: Every object's fate with its reason.
+        creation: The order of creation on the target.
+        deletion: The order of deletion on the source.
+        units: The units of a rolling move.
+    """
+
+    scope: str
+    source: str
+    target: str
+    selection: Selection
+    creation: Order
+    deletion: Order
+    units: tuple[Unit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """Something the operator should know; the move goes on."""
 
@@ -101,7 +129,7 @@ class InUnit:
     step: Step
 
 
-Event = Step | RollingStarted | UnitStarted | InUnit | UnitEnded | Noted | Traffic
+Event = Step | Planned | RollingStarted | UnitStarted | InUnit | UnitEnded | Noted | Traffic
 Listener = Callable[[Event], None]
 
 

@@ -231,6 +231,7 @@ async def _start(clusters: Clusters, asked: Asked, mutators: Sequence[Mutator], 
     moving = start(clusters, findings, asked.options, listener)
     del findings
     outcome = await moving
+    listener(clusters.planned(outcome.plan))
     return _report(clusters, outcome, clock.seconds)
 
 
@@ -245,6 +246,7 @@ async def findings_of(clusters: Clusters, asked: Asked, mutators: Sequence[Mutat
     known = all_mutators(namespace, options, mutators)
     plan = await steady_plan(clusters.source, namespace, options, known, listener)
     found = await check_move(clusters.source, clusters.target, plan, options)
+    listener(clusters.planned(found.plan))
     changes = [] if asked.saved is None else changes_since(asked.saved, found.plan)
     return replace(found, problems=(*changes, *found.problems))
 

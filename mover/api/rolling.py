@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from graph import rules
 from graph.resource import ObjectKey
-from graph.unit import units
+from graph.unit import Unit, units
 from mover.api.moving import require_none_under_way
 from mover.api.places import ClusterRef, connected, namespace_of_move, require_answers
 from mover.api.planning import all_mutators, steady_plan
@@ -145,11 +145,13 @@ async def _accepted_plan(
     clock = Clock(listener)
     with clock.phase(Phase.PREFLIGHT):
         found = await rolling_findings(clusters, namespace, options, mutators, listener)
+        rolling = units(found.plan.selection)
+        listener(clusters.planned(found.plan, rolling))
         for warning in found.warnings:
             listener(Noted(str(warning)))
         if found.problems:
             raise RefusedError(found.problems)
-    _require_units(found.plan)
+    _require_units(found.plan, rolling)
     return found.plan
 
 
@@ -160,10 +162,9 @@ async def _brought(clusters: Clusters, plan: Plan) -> frozenset[ObjectKey]:
     return frozenset(obj.key for obj in shareable if plan.image(obj).key in there)
 
 
-def _require_units(plan: Plan) -> None:
+def _require_units(plan: Plan, rolling: Sequence[Unit]) -> None:
     """Raises UsageError if a chosen Cluster cannot be parted from something that is no Cluster."""
-    rolling = frozenset[ObjectKey]().union(*(unit.clusters for unit in units(plan.selection)))
-    fixed = sorted((plan.rules.clusters or frozenset()) - rolling)
+    fixed = sorted((plan.rules.clusters or frozenset()).difference(*(unit.clusters for unit in rolling)))
     if fixed:
         raise UsageError(
             f"{fixed[0]} is no unit of its own: it is tied to objects of others that are in one place only",

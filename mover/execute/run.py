@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 
 from graph import rules
 from graph.resource import ObjectKey
+from graph.unit import Unit
 from mover.checks import Findings
 from mover.choices import OnFailure
 from mover.discovery import NAMESPACES, Inventory, discover
 from mover.errors import ApiError, MoverError, StoppedError, TransientError, UsageError, VerificationError
-from mover.events import Listener, Noted
+from mover.events import Listener, Noted, Planned
 from mover.execute.forward import Forward, Outcome
 from mover.execute.journal import Journal, find, read_record, under_way
 from mover.execute.lease import Claim, held, this_holder
@@ -36,6 +37,11 @@ class Clusters:
 
     source: Cluster
     target: Cluster
+
+    def planned(self, plan: Plan, units: tuple[Unit, ...] = ()) -> Planned:
+        """Returns the event that tells what is to be moved between them."""
+        contexts = self.source.context, self.target.context
+        return Planned(plan.scope, *contexts, plan.selection, plan.creation, plan.deletion, units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,7 @@ async def go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator],
         journal = Journal(record, (clusters.source, clusters.target))
         await journal.advance(record.phase, holder=this_holder())
         plan = await _plan_of(clusters.source, record, mutators)
+        listener(clusters.planned(plan))
         return await _run(clusters, claims, journal, plan, listener)
 
 

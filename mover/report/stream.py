@@ -19,6 +19,7 @@ from mover.events import (
     ObjectDone,
     PhaseEnded,
     PhaseStarted,
+    Planned,
     RollingStarted,
     Step,
     Traffic,
@@ -69,6 +70,9 @@ def event_json(event: Event) -> dict[str, Any]:
             return {"type": "unit-ended", "unit": unit, "fate": fate, "seconds": seconds}
         case Noted(text):
             return {"type": "note", "text": text}
+        case Planned(scope, source, target, selection):
+            counts = {"moved": len(selection.moved), "kept": len(selection.kept), "left": len(selection.left)}
+            return {"type": "planned", "scope": scope, "source": source, "target": target, **counts}
         case Traffic(cluster, calls, retries):
             return {"type": "traffic", "cluster": cluster, "calls": dict(calls), "retries": retries}
         case _:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import pytest
 
+from graph import rules
 from mover.errors import Difference, Problem, RefusedError, StoppedError, VerificationError
 from mover.events import (
     Event,
@@ -18,6 +19,7 @@ from mover.events import (
     ObjectDone,
     PhaseEnded,
     PhaseStarted,
+    Planned,
     RollingStarted,
     Traffic,
     UnitEnded,
@@ -38,7 +40,9 @@ from mover.models import (
 )
 from mover.pivot.models import PivotReport
 from mover.report import JsonView, error_json, event_json, report_json
+from tests.unit.mover_builders import make, plan_of
 
+PLAN = plan_of(make(rules.CLUSTER, "c"), make(rules.SECRET, "loose"))
 DOCS = Path(__file__).parents[2] / "docs" / "output.md"
 
 EVENTS: list[tuple[Event, dict[str, Any]]] = [
@@ -59,6 +63,10 @@ EVENTS: list[tuple[Event, dict[str, Any]]] = [
     (
         UnitEnded("ns/a", UnitFate.ROLLED_BACK, 2.0),
         {"type": "unit-ended", "unit": "ns/a", "fate": "rolled-back", "seconds": 2.0},
+    ),
+    (
+        Planned("ns", "here", "there", PLAN.selection, PLAN.creation, PLAN.deletion),
+        {"type": "planned", "scope": "ns", "source": "here", "target": "there", "moved": 1, "kept": 0, "left": 1},
     ),
     (Noted("mind this"), {"type": "note", "text": "mind this"}),
     (
