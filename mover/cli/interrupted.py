@@ -14,6 +14,7 @@ from mover.cli.options import (
     Namespace,
     Output,
     OutputFormat,
+    ReportFile,
     ToKubeconfig,
     ToKubeconfigContext,
     ToldAs,
@@ -58,12 +59,14 @@ def resume(
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
     metrics_file: MetricsFile = None,
+    report: ReportFile = None,
 ) -> None:
     """Finishes a move that was interrupted, from the record it left in the clusters.
 
     Example: capi-mover resume --to-kubeconfig=target-kubeconfig.yaml -n metal3
     """
-    with Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file).begun() as teller:
+    telling = Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file, report_file=report)
+    with telling.begun() as teller:
         from mover import api
         from mover.report import summary
 
@@ -71,8 +74,8 @@ def resume(
         target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
         with teller.watching() as listener:
             scope = "" if all_namespaces else namespace
-            report = run(api.resume_async(source, target, scope, listener, clusters=cluster or ()))
-        teller.report(report, summary(report))
+            done = run(api.resume_async(source, target, scope, listener, clusters=cluster or ()))
+        teller.report(done, summary(done))
 
 
 @app.command()

@@ -28,6 +28,7 @@ from mover.cli.options import (
     OrderBy,
     OutputFormat,
     ParallelUnits,
+    ReportFile,
     Rolling,
     Selector,
     ShardOption,
@@ -124,6 +125,7 @@ def move(
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
     metrics_file: MetricsFile = None,
+    report: ReportFile = None,
 ) -> None:
     """Moves Cluster API objects and all their dependencies between management clusters.
 
@@ -133,7 +135,7 @@ def move(
 
     Example: capi-mover move --to-kubeconfig=target-kubeconfig.yaml -n metal3 --cluster prod-1
     """
-    telling = Telling(verbosity, hide_api_warnings, output, log_format, metrics_file)
+    telling = Telling(verbosity, hide_api_warnings, output, log_format, metrics_file, report)
     with telling.begun() as teller:
         _check_exclusive(
             {"--to-directory": to_directory, "--to-kubeconfig": to_kubeconfig},
@@ -141,6 +143,9 @@ def move(
             {"--from-directory": from_directory, "--kubeconfig": kubeconfig},
             {"--plan": plan, "--to-directory": to_directory},
             {"--plan": plan, "--from-directory": from_directory},
+            {"--report": report, "--dry-run": dry_run or None},
+            {"--report": report, "--to-directory": to_directory},
+            {"--report": report, "--from-directory": from_directory},
             {"--namespace": namespace or None, "--all-namespaces": all_namespaces or None},
             {"--shard": shard or None, "--namespace": namespace or None},
         )

@@ -166,6 +166,15 @@ ToldAs = Annotated[
 LogAs = Annotated[
     LogFormat, typer.Option("--log-format", help="How the log on stderr is written.", rich_help_panel=_TELLING)
 ]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        help="Write a page to look around in, with all that happened, to this file at the end, also of a failure.",
+        metavar="FILE",
+        rich_help_panel=_TELLING,
+    ),
+]
 MetricsFile = Annotated[
     Path | None,
     typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Telling:
         output: Text for people, or JSON lines for programs.
         log_format: How the log on stderr is written.
         metrics_file: Where OpenMetrics are written at the end; None for nowhere.
+        report_file: Where a page that tells of the move is written at the end; None for nowhere.
     """
 
     verbosity: int = 0
@@ -43,6 +45,7 @@ class Telling:
     output: OutputFormat = OutputFormat.TEXT
     log_format: LogFormat = LogFormat.TEXT
     metrics_file: Path | None = None
+    report_file: Path | None = None
 
     @contextmanager
     def begun(self) -> Iterator[Teller]:
@@ -72,6 +75,11 @@ class Telling:
             from mover.report.metrics import Metrics
 
             keepers.append(Metrics(self.metrics_file))
+        if self.report_file is not None:
+            _require_place("--report", self.report_file)
+            from mover.cli.page import PageKeeper
+
+            keepers.append(PageKeeper(self.report_file))
         return keepers
 
 
@@ -142,8 +150,15 @@ class Teller:
 
 def _require_place(flag: str, file: Path) -> None:
     """Raises UsageError if a file cannot be there: that is better known before a move than after it."""
-    if file.is_dir() or not file.parent.is_dir():
-        raise UsageError(f"{flag}: {file} cannot be written", "Name a file in a directory that is there")
+    if file.is_dir():
+        why = "it is a directory"
+    elif not file.parent.is_dir():
+        why = f"there is no directory {file.parent}"
+    elif not os.access(file.parent, os.W_OK | os.X_OK):
+        why = f"the directory {file.parent} may not be written to"
+    else:
+        return
+    raise UsageError(f"{flag}: {file} cannot be written: {why}", "Name a file in a directory that is there")
 
 
 def _exit_code_of(error: BaseException) -> int:

@@ -80,6 +80,9 @@ def refusal(result: Result, exit_code: int = 2) -> str:
         (("--plan", "p", "--from-directory", "d", "--to-kubeconfig", "k"), "--plan and --from-directory"),
         (("--to-kubeconfig", "k", "--adopt", "--overwrite"), "--adopt and --overwrite"),
         (("--to-kubeconfig", "k", "-n", "ns", "-A"), "--namespace and --all-namespaces"),
+        (("--report", "r", "--dry-run"), "--report and --dry-run"),
+        (("--report", "r", "--to-directory", "d"), "--report and --to-directory"),
+        (("--report", "r", "--from-directory", "d", "--to-kubeconfig", "k"), "--report and --from-directory"),
     ],
 )
 def test_flags_that_exclude_each_other_are_refused_by_name(flags: tuple[str, ...], named: str) -> None:
@@ -838,3 +841,34 @@ def test_what_does_not_go_with_a_shard_is_refused(library: Library, flags: tuple
 @pytest.mark.parametrize("flag", ["--to-directory", "--from-directory"])
 def test_a_directory_is_of_one_move_and_not_of_a_shard(library: Library, flag: str) -> None:
     assert "leave out --shard" in refusal(run("move", "-A", "--shard", "0/2", flag, "d"))
+
+
+@pytest.mark.parametrize("rolling", [(), ("--rolling",)])
+def test_a_page_tells_of_a_move_and_of_one_that_failed(
+    library: Library, tmp_path: Path, rolling: tuple[str, ...]
+) -> None:
+    file = tmp_path / "move.html"
+    flags = ("--kubeconfig", "a", "--to-kubeconfig", "c", "-n", "ns", "--report", str(file), *rolling)
+    assert run("move", *flags).exit_code == 0
+    assert "Moved in" in file.read_text()
+    library.error = RefusedError([Problem("identity", "target", "the thing", "is wrong", "Mend it")])
+    library.fates = {"a": UnitFate.MOVED, "b": UnitFate.ROLLED_BACK}
+    assert run("move", *flags).exit_code == (4 if rolling else 3)
+    assert ("1 of 2 units moved" if rolling else "the thing") in file.read_text()
+
+
+def test_a_page_tells_of_a_resumed_move(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def resume(*_: object, **__: object) -> MoveReport:
+        return MoveReport(source="here", target="there", namespace="ns", verified=3)
+
+    monkeypatch.setattr(api, "resume_async", resume)
+    file = tmp_path / "move.html"
+    assert run("resume", "--to-kubeconfig", "c", "--report", str(file)).exit_code == 0
+    assert "3 copies" in file.read_text()
+
+
+@pytest.mark.parametrize("name", ["", "nowhere/move.html"])
+def test_a_move_does_not_begin_if_its_page_cannot_be_written(library: Library, tmp_path: Path, name: str) -> None:
+    result = run("move", "--kubeconfig", "a", "--to-kubeconfig", "c", "--report", str(tmp_path / name))
+    assert "cannot be written" in refusal(result)
+    assert library.asked == []

@@ -8,12 +8,14 @@ from typing import Any
 
 from graph import rules
 from graph.resource import Object
+from graph.unit import units
 from mover.page import plan_page
-from mover.page.plan import page_data
-from mover.planning import make_plan
-from tests.unit.mover_builders import inventory, make
+from mover.page.graph import graph_data
+from mover.planning import Plan, make_plan
+from tests.unit.mover_builders import inventory, make, plan_of
 
 CLUSTER = make(rules.CLUSTER, "c", spec={"n": "spec-of-the-cluster"})
+OTHER = make(rules.CLUSTER, "d")
 MACHINE = make(rules.MACHINE, "m", owners=[CLUSTER])
 CA = make(rules.SECRET, "c-ca", data={"tls.key": "c2VjcmV0"})
 LOOSE = make(rules.SECRET, "loose", data={"password": "cGFzc3dvcmQ="})
@@ -31,8 +33,13 @@ def shown(page: str) -> Any:
     return json.loads(found[1])
 
 
+def drawn(plan: Plan) -> dict[str, list[Any]]:
+    return graph_data(plan.selection, plan.creation, plan.deletion, units(plan.selection))
+
+
 def test_every_object_is_shown_once_with_its_fate_reason_and_places() -> None:
-    objects = shown(page_of(CLUSTER, MACHINE, CA, LOOSE))["objects"]
+    (only,) = shown(page_of(CLUSTER, MACHINE, CA, LOOSE))["graphs"]
+    objects = only["graph"]["objects"]
     assert sorted(node["name"] for node in objects) == ["c", "c-ca", "loose", "m"]
     by_name = {node["name"]: node for node in objects}
     assert by_name["m"]["fate"] == "move"
@@ -44,12 +51,32 @@ def test_every_object_is_shown_once_with_its_fate_reason_and_places() -> None:
 
 
 def test_a_dependent_is_drawn_below_and_to_the_right_of_its_owner() -> None:
-    data = page_data(make_plan(inventory(CLUSTER, MACHINE, CA)))
+    data = drawn(plan_of(CLUSTER, MACHINE, CA))
     for owner, dependent, _ in data["edges"]:
         assert data["objects"][dependent]["y"] > data["objects"][owner]["y"]
         assert data["objects"][dependent]["x"] > data["objects"][owner]["x"]
     assert len({node["y"] for node in data["objects"]}) == len(data["objects"])
     assert [hard for _, _, hard in data["edges"]] == [False, True]
+
+
+def test_a_tall_tree_goes_on_in_columns_that_do_not_overlap() -> None:
+    clusters = [make(rules.CLUSTER, f"c{number:03}") for number in range(60)]
+    machines = [make(rules.MACHINE, f"m-{one.key.name}-{n}", owners=[one]) for one in clusters for n in range(4)]
+    objects = drawn(plan_of(*clusters, *machines))["objects"]
+    width, height = (max(node[axis] for node in objects) for axis in "xy")
+    assert 0.5 < width / height < 4
+    assert len({(node["x"], node["y"]) for node in objects}) == len(objects) == 300
+    tops = [node for node in objects if node["y"] == 0]
+    assert len(tops) > 1
+    assert {node["kind"] for node in tops} == {"Cluster"}, "a column begins in the middle of a Cluster"
+
+
+def test_an_object_names_the_units_that_it_belongs_to() -> None:
+    template = make(rules.METAL3_MACHINE_TEMPLATE, "shared", owners=[CLUSTER, OTHER])
+    data = drawn(plan_of(CLUSTER, OTHER, MACHINE, template, LOOSE))
+    assert data["units"] == ["ns/c", "ns/d"]
+    found = {node["name"]: node.get("units", []) for node in data["objects"]}
+    assert found == {"c": [0], "d": [1], "m": [0], "shared": [0, 1], "loose": []}
 
 
 def test_nothing_of_what_an_object_holds_is_on_the_page() -> None:
@@ -61,10 +88,13 @@ def test_the_page_loads_nothing() -> None:
     page = page_of(CLUSTER)
     assert not re.findall(r"<(?:link|img|iframe|script[^>]+src)[ >]", page)
     assert "default-src 'none'" in page
-    assert not re.findall(r"<!--[A-Z]+-->", page), "a part of the page was not filled in"
+    assert "{{" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL), (
+        "a part of the page was not filled in"
+    )
 
 
 def test_a_name_cannot_end_the_script_that_it_stands_in() -> None:
     page = page_of(CLUSTER, EVIL)
     assert "</script><b>" not in page
-    assert "</script><b>" in {node["name"] for node in shown(page)["objects"]}
+    (only,) = shown(page)["graphs"]
+    assert "</script><b>" in {node["name"] for node in only["graph"]["objects"]}
