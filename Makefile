@@ -65,7 +65,11 @@ demo: venv ## Move a Metal3 cluster between two real control planes (KEEP=1 leav
 
 .PHONY: test
 test: testbed controllers ## All tests; of the long ones a spread
-	@$(BIN)/pytest tests/unit tests/property tests/integration tests/differential tests/crash tests/faults
+	@$(BIN)/pytest tests/unit tests/property tests/pages tests/integration tests/differential tests/crash tests/faults
+
+.PHONY: pages
+pages: venv ## The pages in a headless browser; pictures of them in build/screenshots
+	@$(BIN)/pytest tests/pages
 
 .PHONY: compare
 compare: testbed ## Compare with the real clusterctl at length (CAPI=v1.13.6 KUBERNETES=v1.34.4 for other versions)
