@@ -90,7 +90,7 @@ def _wheel_files(wheel: Path) -> dict[str, int]:
 def test_the_wheel_has_all_files_and_their_licences(wheel: Path) -> None:
     information = ("METADATA", "WHEEL", "entry_points.txt", "licenses/LICENSE", "licenses/mover/page/cytoscape.LICENSE")
     files = _sources("graph", "mover")
-    assert {"mover/py.typed", "mover/page/page.html", "mover/page/cytoscape.min.js"} <= files
+    assert {"mover/py.typed", "mover/page/base.html", "mover/page/cytoscape.min.js"} <= files
     assert set(_wheel_files(wheel)) == files | {f"{INFO}/{name}" for name in information}
 
 
