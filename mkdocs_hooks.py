@@ -21,6 +21,7 @@ _ROOT = Path(__file__).parent
 _DOCS = "docs/"
 _BESIDE = {"README.md": "index.md"} | {name: name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")}
 """Documents beside `docs` -> their page on the site."""
+_ELSEWHERE = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<path>\.\./[^)#:\s]+)\)")
 _LINK = re.compile(r"(?P<before>\]\()(?P<path>[^)#:\s]+\.md)(?P<after>[)#])")
 
 
@@ -35,15 +36,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Returns a document with the links of the repository as links of the site."""
+    """Returns a document with the links of the repository as links of the site; what is no page of it is named."""
     here = _in_repository(page.file.src_uri)
+
+    def named(match: re.Match[str]) -> str:
+        there = posixpath.normpath(posixpath.join(posixpath.dirname(here), match["path"]))
+        is_beside = not there.startswith(_DOCS) and there not in _BESIDE and (_ROOT / there).exists()
+        return match["text"] if is_beside else match[0]
 
     def rewritten(match: re.Match[str]) -> str:
         there = posixpath.normpath(posixpath.join(posixpath.dirname(here), match["path"]))
         to = _BESIDE.get(there, there.removeprefix(_DOCS))
         return f"{match['before']}{posixpath.relpath(to, posixpath.dirname(page.file.src_uri) or '.')}{match['after']}"
 
-    return _LINK.sub(rewritten, markdown)
+    return _LINK.sub(rewritten, _ELSEWHERE.sub(named, markdown))
 
 
 def _in_repository(page: str) -> str:

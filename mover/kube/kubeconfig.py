@@ -274,7 +274,10 @@ async def _session_of(name: str, configuration: Configuration) -> Session:
         try:
             token = await configuration.get_api_key_with_prefix("BearerToken")
         except (ConfigException, OSError) as error:
-            raise UsageError(f"The credentials of the {name} cluster cannot be read any more: {error}") from error
+            raise UsageError(
+                f"The credentials of the {name} cluster cannot be read any more: {error}",
+                "Put them back, then give the same command again: it goes on where this one stopped",
+            ) from error
         # A token file usually ends with a newline.
         return {"Authorization": token.strip()} if token else {}
 

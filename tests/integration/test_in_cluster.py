@@ -122,6 +122,10 @@ def _with_token(kubeconfig: Path, token: str) -> str:
 
 
 async def _fleet(place: Place, name: str) -> Fleet:
+    """Builds a fleet where the one before it has left nothing but what does not move, which is taken away."""
+    for key in await inspect.objects(place.source, MOVED):
+        if key.name != "kube-root-ca.crt":
+            await place.source.delete(f"/api/v1/namespaces/{MOVED}/{key.kind.lower()}s/{key.name}")
     spec = FleetSpec(
         namespace=MOVED,
         cluster_name=name,
