@@ -99,7 +99,7 @@ class Stage:
 
     async def run(self, command: Command) -> Outcome:
         """Returns what a command of a document does on the scene that it needs."""
-        wanted = _scene_for(command.ours)
+        wanted = _scene_for(command)
         if wanted is not None:
             await self._set(wanted)
         outcome = await self._shell(command.text)
@@ -237,9 +237,12 @@ def _clients(pair: Pair) -> Iterable[AdminClient]:
     return pair.on_source, pair.on_target
 
 
-def _scene_for(ours: tuple[str, ...]) -> Scene | None:
+def _scene_for(command: Command) -> Scene | None:
     """Returns the scene that a command needs; None if it goes on with what the one before it has left."""
-    name, *flags = ours or ("",)
+    if " apply -k " in command.text:
+        # The rights are in the namespaces that they are for.
+        return Scene.FLEET
+    name, *flags = command.ours or ("",)
     if name in ("", "restore", "release"):
         return None
     if name == "pivot":
