@@ -144,6 +144,7 @@ ON_OCCASION: Mapping[tuple[Side, str], str] = {
     ("target", "watch"): "a rolling move follows what it has written",
     ("target", "get"): "a copy that changed while a rollback removed it is read again",
     ("target", "patch"): "a kind has several field managers",
+    ("target", "delete"): "a rollback finds a copy that the garbage collector has not taken with its owner",
     ("target", "update"): "an original changed while it was copied",
 }
 """What need not be used of every kind that moves, and when it is."""

@@ -122,19 +122,18 @@ async def test_a_shard_at_work_keeps_its_like_and_a_move_of_all_away_and_no_othe
     fleets = await fleets_in(pair, [space for names in spaces.values() for space in names])
     async with shard(pair, 0) as first:
         await first.until("  created ")
-        # It stands still, and its lease is fresh for longer than the others take.
+        # It stands still, and its lease is fresh for longer than the others take to see it.
         first.process.send_signal(signal.SIGSTOP)
-        async with shard(pair, 0) as like:
-            assert await like.ended() == 4, like.output
-        assert "Another capi-mover works on shard 0/2" in like.output
         flags = ("--kubeconfig", pair.source.kubeconfig, "--to-kubeconfig", pair.target.kubeconfig)
-        async with mover("move", *flags, "-A") as whole:
+        async with shard(pair, 0) as like, mover("move", *flags, "-A") as whole, shard(pair, 1) as other:
+            assert await like.ended() == 4, like.output
+            assert "Another capi-mover works on shard 0/2" in like.output
             assert await whole.ended() in (3, 4), whole.output
-        async with shard(pair, 1) as other:
             assert await other.ended() == 0, other.output
         await assert_moved(pair, {space: fleets[space] for space in spaces[1]})
-        first.process.send_signal(signal.SIGCONT)
-        assert await first.ended() == 0, first.output
+        await first.killed()
+    async with shard(pair, 0) as again:
+        assert await again.ended() == 0, again.output
     await assert_moved(pair, fleets)
     await assert_nothing_is_left(pair)
 
