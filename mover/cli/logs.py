@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from mover.cli.options import HiddenWarnings, LogFormat
+from mover.moment import micro_time
 
 _DEBUG_FROM, _INFO_FROM = 5, 3
 
@@ -49,7 +50,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line."""
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")[:-6] + "Z",
+            "time": micro_time(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

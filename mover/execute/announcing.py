@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakSet
 
@@ -22,6 +21,7 @@ from mover.execute.ready import run_each
 from mover.kube import Cluster
 from mover.kube.transport import Transport
 from mover.models import MANAGER
+from mover.moment import micro_time
 from mover.planning import Plan
 from mover.record import Identity, Record
 
@@ -69,7 +69,7 @@ class News:
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
             "metadata": {"namespace": self.key.namespace, "name": name},
-            "eventTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "eventTime": micro_time(),
             "reportingController": MANAGER,
             "reportingInstance": f"{MANAGER}-{move}",
             "action": "Move",

@@ -23,6 +23,7 @@ from graph.resource import Object, ObjectKey, ResourceType
 from mover.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError, StoppedError, TransientError
 from mover.kube import Cluster
 from mover.models import MANAGER
+from mover.moment import micro_time
 from mover.record import NAMESPACE, SCOPE_ANNOTATION, name_of
 from mover.scope import described, overlap
 
@@ -299,7 +300,7 @@ class _Lease:
         self._uid, self._version = written.uid, written.resource_version
 
     def _body(self, identity: Mapping[str, str]) -> dict[str, Any]:
-        self._sent.append(datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"))
+        self._sent.append(micro_time())
         spec = {
             "holderIdentity": self._holder,
             "leaseDurationSeconds": int(DURATION_S),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +26,7 @@ from mover.events import (
     UnitStarted,
     Waiting,
 )
+from mover.moment import micro_time
 
 
 class JsonView:
@@ -49,12 +49,7 @@ class JsonView:
 
     def write(self, value: Mapping[str, Any]) -> None:
         """Writes a line that begins with the time."""
-        self._write(orjson.dumps({"time": now(), **value}).decode())
-
-
-def now() -> str:
-    """Returns the time as RFC 3339 has it, in UTC."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        self._write(orjson.dumps({"time": micro_time(), **value}).decode())
 
 
 def event_json(event: Event) -> dict[str, Any]:

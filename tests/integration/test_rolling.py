@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-
-import pytest
 
 from graph import rules
 from graph.resource import Object, ObjectKey
@@ -21,8 +19,6 @@ from tests.integration.shared_fleet import BMC, build_shared
 from tests.testbed.client import AdminClient
 from tests.testbed.collector import wait_for_collector
 from tests.testbed.fleet import Fleet
-from tests.testbed.kind import ManagementCluster
-from tests.testbed.management import start_management_pair
 from tests.testbed.pair import Pair
 from tests.testbed.witness import Expectations, Witness
 
@@ -200,21 +196,6 @@ async def test_units_begin_in_the_order_that_is_asked_for(pair: Pair, namespace:
 
     await _roll(pair, namespace, listen, parallel=1)
     assert begun == [*(f"{namespace}/{name}" for name in _names(namespace, 1, 2)), namespace]
-
-
-@pytest.fixture(scope="module")
-def fresh_planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ManagementCluster, ManagementCluster]]:
-    """Two clusters that no other test has left anything on."""
-    source, target = start_management_pair(("source", "target"), tmp_path_factory.mktemp("fresh"))
-    yield source, target
-    source.stop()
-    target.stop()
-
-
-@pytest.fixture
-async def fresh_pair(fresh_planes: tuple[ManagementCluster, ManagementCluster]) -> AsyncIterator[Pair]:
-    async with AdminClient(fresh_planes[0].kubeconfig) as one, AdminClient(fresh_planes[1].kubeconfig) as other:
-        yield Pair(*fresh_planes, one, other)
 
 
 async def test_clusters_of_all_namespaces_roll(fresh_pair: Pair, namespace: str) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import pytest
 
 from mover.api import ShardMove, move_shard_async
 from mover.models import MoveOptions, RollingOptions, RollingReport
@@ -16,28 +14,11 @@ from tests.integration.movers import mover
 from tests.testbed.client import AdminClient
 from tests.testbed.collector import wait_for_collector
 from tests.testbed.fleet import Fleet, FleetSpec, build
-from tests.testbed.kind import ManagementCluster
-from tests.testbed.management import start_management_pair
 from tests.testbed.pair import Pair
 from tests.testbed.witness import Expectations, Witness
 
 TOTAL = 2
 _DEFAULT = "/namespaces/default"
-
-
-@pytest.fixture(scope="module")
-def fresh_planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ManagementCluster, ManagementCluster]]:
-    """Two clusters that no other test has left anything on."""
-    source, target = start_management_pair(("source", "target"), tmp_path_factory.mktemp("shards"))
-    yield source, target
-    source.stop()
-    target.stop()
-
-
-@pytest.fixture
-async def fresh_pair(fresh_planes: tuple[ManagementCluster, ManagementCluster]) -> AsyncIterator[Pair]:
-    async with AdminClient(fresh_planes[0].kubeconfig) as one, AdminClient(fresh_planes[1].kubeconfig) as other:
-        yield Pair(*fresh_planes, one, other)
 
 
 def spaces_of(prefix: str, each: int) -> dict[int, list[str]]:
