@@ -21,6 +21,11 @@ export UV_COMPILE_BYTECODE := 1
 # Go comes from PATH or, for want of one, from the cache; see tests/testbed/gobuild.py.
 export UV
 
+# Tests wait for servers a good part of their time: two processes use it.
+WORKERS ?= 2
+# API servers and etcd collect garbage less often: a quarter of their processor time for memory that is there.
+SPARE_MEMORY := GOGC=800 GOMEMLIMIT=2GiB
+
 .PHONY: help
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,8 +69,9 @@ demo: venv ## Move a Metal3 cluster between two real control planes (KEEP=1 leav
 	@$(BIN)/python -m tests.testbed.demo
 
 .PHONY: test
-test: testbed controllers ## All tests; of the long ones a spread
-	@$(BIN)/pytest tests/unit tests/property tests/pages tests/integration tests/differential tests/crash tests/faults
+test: testbed controllers ## All tests; of the long ones a spread (WORKERS=N processes, 2 unless told)
+	@$(SPARE_MEMORY) $(BIN)/pytest -n $(WORKERS) --no-loadscope-reorder \
+		tests/unit tests/property tests/pages tests/integration tests/differential tests/crash tests/faults
 
 .PHONY: pages
 pages: venv ## The pages in a headless browser; pictures of them in build/screenshots

@@ -2,9 +2,10 @@
 
 Additive increase, multiplicative decrease: the limit grows by one per round of requests while answers stay quick,
 shrinks a little when they take much longer than the quickest ones, halves on a 429 and then waits as long as the
-server says (Retry-After). Slow answers alone leave a few at once: they may be slow for another reason, and one after
-the other would not be answered any sooner. The API server's priority and fairness stays in charge: this only avoids
-running into it.
+server says (Retry-After). What was refused is tried again, but later each time: a server that has one place for us
+would otherwise refuse every third request, at a second each. Slow answers alone leave a few at once: they may be slow
+for another reason, and one after the other would not be answered any sooner. The API server's priority and fairness
+stays in charge: this only avoids running into it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Self
 _SMOOTHING = 0.1
 _SLOW = 6.0
 _QUICK_FLOOR_S = 0.005
+_PATIENCE = 8
+_LONGEST_PATIENCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Flow:
         self._quickest_s = float("inf")
         self._average_s = 0.0
         self._paused_until = 0.0
+        self._refused_above = float("inf")
+        self._patience = _PATIENCE
 
     @property
     def limit(self) -> int:
@@ -79,13 +84,24 @@ class Flow:
         if self._average_s > _SLOW * self._quickest_s and self._limit > self._limits.slow_floor:
             self._limit = max(float(self._limits.slow_floor), self._limit - 1 / self._limit)
         else:
-            self._limit = min(float(self._limits.ceiling), self._limit + 1 / self._limit)
+            self._grow()
         self._admit()
 
     def throttled(self, retry_after_s: float) -> None:
         """Takes note of a 429: half as many at once, and none for `retry_after_s` seconds."""
+        now = time.monotonic()
+        if self._limit > self._refused_above and now >= self._paused_until:  # not one more of the same burst
+            self._patience = min(2 * self._patience, _LONGEST_PATIENCE)
         self._limit = max(float(self._limits.floor), self._limit / 2)
-        self._paused_until = max(self._paused_until, time.monotonic() + retry_after_s)
+        self._refused_above = self._limit
+        self._paused_until = max(self._paused_until, now + retry_after_s)
+
+    def _grow(self) -> None:
+        """Lets one more in per round, or per some rounds where the server has refused before."""
+        if self._limit > 2 * self._refused_above:
+            self._refused_above, self._patience = float("inf"), _PATIENCE
+        rounds = 1 if self._limit < self._refused_above else self._patience
+        self._limit = min(float(self._limits.ceiling), self._limit + 1 / (rounds * self._limit))
 
     async def _enter(self) -> None:
         if self._under_way >= self.limit or self._queue:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from itertools import count
 
 import pytest
@@ -14,26 +14,21 @@ from tests.crash import world
 from tests.crash.driver import Command
 from tests.crash.drivers import Drivers
 from tests.crash.world import State, World
+from tests.tallies import TALLIES
 from tests.testbed.pair import Pair, pair, planes
 
 __all__ = ["pair", "planes"]
 
 
-@dataclass
-class Tally:
-    """What the crash tests have done so far; tests add to it, the summary reads it."""
+TALLY = TALLIES["crash"]
+"""What the crash tests have done so far; tests add to it, the summary reads it."""
 
-    writes: int = 0
-    before_commit: int = 0
-    tried: int = 0
-    resumed: int = 0
-    rolled_back: int = 0
-    lost: int = 0
-    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+_numbers = count(1)
 
-    def namespace(self) -> str:
-        """Returns a namespace that no other point uses; all names are equally long."""
-        return f"crash-{next(self._numbers):05}"
+
+def next_namespace() -> str:
+    """Returns a namespace that no other point uses; all names are equally long."""
+    return f"crash-{next(_numbers):05}"
 
 
 @dataclass(frozen=True)
@@ -51,14 +46,6 @@ class Undisturbed:
     end: State
 
 
-_TALLY = Tally()
-
-
-@pytest.fixture(scope="session")
-def tally() -> Tally:
-    return _TALLY
-
-
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def drivers(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Drivers]:
     pool = Drivers(pair.source.kubeconfig, pair.target.kubeconfig, tmp_path_factory.mktemp("drivers"))
@@ -67,14 +54,14 @@ async def drivers(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Async
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
-async def undisturbed(pair: Pair, drivers: Drivers, tally: Tally) -> Undisturbed:
-    seeded = await world.seed(pair, tally.namespace())
+async def undisturbed(pair: Pair, drivers: Drivers) -> Undisturbed:
+    seeded = await world.seed(pair, next_namespace())
     run = await drivers.run(Command.MOVE, seeded.namespace)
     assert run.status == 0, run.log
     commit = next(number for number, line in enumerate(run.writes) if line.endswith(" deleting"))
     end = await world.end_state(pair, seeded.namespace)
     require_moved(seeded, end)
-    tally.writes, tally.before_commit = len(run.writes), commit
+    TALLY["writes"], TALLY["before commit"] = len(run.writes), commit
     return Undisturbed(len(run.writes), commit, end)
 
 
@@ -89,9 +76,10 @@ def require_moved(seeded: World, end: State) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _TALLY.tried:
+    if not TALLY["tried"]:
         return
     terminalreporter.section(f"moves killed by SIGKILL ({os.environ.get('CRASH_POINTS', 'a spread of points')})")
-    terminalreporter.line(f"{_TALLY.writes} writes in a move, {_TALLY.before_commit} of them before its commit point")
-    outcome = f"{_TALLY.resumed} resumed, {_TALLY.rolled_back} rolled back, objects lost: {_TALLY.lost}"
-    terminalreporter.line(f"{_TALLY.tried} kills tried: {outcome}")
+    before = TALLY["before commit"]
+    terminalreporter.line(f"{TALLY['writes']} writes in a move, {before} of them before its commit point")
+    outcome = f"{TALLY['resumed']} resumed, {TALLY['rolled back']} rolled back, objects lost: {TALLY['lost']}"
+    terminalreporter.line(f"{TALLY['tried']} kills tried: {outcome}")

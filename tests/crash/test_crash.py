@@ -13,7 +13,7 @@ import pytest
 from mover.api import move_async, resume_async, rollback_async
 from mover.errors import StoppedError, UsageError
 from tests.crash import points, world
-from tests.crash.conftest import Tally, Undisturbed, require_moved
+from tests.crash.conftest import TALLY, Undisturbed, next_namespace, require_moved
 from tests.crash.driver import Command, KillPoint, When, options
 from tests.crash.drivers import SLOTS, Drivers
 from tests.crash.points import Batch
@@ -31,15 +31,14 @@ COMMITTED = {"deleting", "resuming", "done"}
 class Crash:
     """What is done at each point: a fleet, a killed mover, and another one that tidies up."""
 
-    def __init__(self, pair: Pair, drivers: Drivers, undisturbed: Undisturbed, tally: Tally) -> None:
+    def __init__(self, pair: Pair, drivers: Drivers, undisturbed: Undisturbed) -> None:
         self.pair = pair
         self.drivers = drivers
         self.undisturbed = undisturbed
-        self.tally = tally
 
     async def seed(self) -> World:
         """Returns a fleet in a namespace of its own."""
-        return await world.seed(self.pair, self.tally.namespace())
+        return await world.seed(self.pair, next_namespace())
 
     @asynccontextmanager
     async def watched(self, worlds: Collection[World], *, rollback: bool = False) -> AsyncIterator[None]:
@@ -60,7 +59,7 @@ class Crash:
         run = await self.drivers.run(command, seeded.namespace, point)
         assert run.status == -signal.SIGKILL, run.log
         assert len(run.writes) == point.number
-        self.tally.tried += 1
+        TALLY["tried"] += 1
         return run.last_write
 
     async def resume(self, seeded: World, *, by_move: bool = False) -> None:
@@ -84,22 +83,22 @@ class Crash:
         """Asserts that all is where an undisturbed move has it, with the same content, and no record is left."""
         end = await world.end_state(self.pair, seeded.namespace)
         there = {name.partition(" ")[2] for name in end}
-        self.tally.lost += len({name.partition(" ")[2] for name in self.undisturbed.end} - there)
+        TALLY["lost"] += len({name.partition(" ")[2] for name in self.undisturbed.end} - there)
         require_moved(seeded, end)
         differences = world.first_differences(end, self.undisturbed.end)
         assert not differences, "\n".join(differences)
         assert await world.phases(self.pair, seeded.namespace) == ("", "")
-        self.tally.resumed += 1
+        TALLY["resumed"] += 1
 
     async def require_as_before(self, seeded: World) -> None:
         """Asserts that the source is exactly as it was and nothing of the move is on the target."""
         state = world.exact(await world.objects(self.pair.on_source, seeded.namespace))
-        self.tally.lost += len(set(seeded.before) - set(state))
+        TALLY["lost"] += len(set(seeded.before) - set(state))
         differences = world.first_differences(state, seeded.before)
         assert not differences, "\n".join(differences)
         await world.wait_until_gone(self.pair.on_target, seeded.namespace)
         assert await world.phases(self.pair, seeded.namespace) == ("", "")
-        self.tally.rolled_back += 1
+        TALLY["rolled back"] += 1
 
     async def require_rollback_is_refused(self, seeded: World) -> None:
         """Asserts that a committed move cannot be rolled back, and that trying it changes nothing."""
@@ -114,8 +113,8 @@ class Crash:
 
 
 @pytest.fixture
-def crash(pair: Pair, drivers: Drivers, undisturbed: Undisturbed, tally: Tally) -> Crash:
-    return Crash(pair, drivers, undisturbed, tally)
+def crash(pair: Pair, drivers: Drivers, undisturbed: Undisturbed) -> Crash:
+    return Crash(pair, drivers, undisturbed)
 
 
 def _of(then: Command) -> list[Batch]:

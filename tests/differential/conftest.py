@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
@@ -15,10 +14,14 @@ import pytest_asyncio
 
 from tests.differential.kinds import MADE_UP
 from tests.differential.run import Arena, Cluster, Pair, Report
+from tests.tallies import TALLIES
 from tests.testbed.client import AdminClient
 from tests.testbed.crds import install
 from tests.testbed.kind import ManagementCluster
 from tests.testbed.management import start_management_pair
+
+_COUNTS = TALLIES["differential"]
+_DEPARTURES = TALLIES["departures"]
 
 
 @dataclass
@@ -26,18 +29,24 @@ class Tally:
     """What the suite has done so far; a test adds to it, the summary reads it."""
 
     scenarios: set[str] = field(default_factory=set)
-    graphs: int = 0
-    refused_graphs: int = 0
-    departures: Counter[str] = field(default_factory=Counter)
-    oracle_s: float = 0.0
-    ours_s: float = 0.0
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
-    def add(self, report: Report) -> None:
-        """Counts what a report allowed."""
-        self.departures.update(departure.name for departure, _ in report.allowed)
-        self.oracle_s += report.oracle.seconds
-        self.ours_s += report.ours.seconds
+    def add(self, report: Report, scenario: str = "") -> None:
+        """Counts what a report allowed: that of a scenario, or that of a random world."""
+        _DEPARTURES.update(departure.name for departure, _ in report.allowed)
+        _COUNTS["oracle ms"] += round(1000 * report.oracle.seconds)
+        _COUNTS["ours ms"] += round(1000 * report.ours.seconds)
+        if not scenario:
+            _COUNTS["graphs"] += 1
+            _COUNTS["refused graphs"] += report.ours.refused
+        elif not report.complaints:
+            _COUNTS["scenarios"] += 1
+            self.scenarios.add(scenario)
+
+    @property
+    def departures(self) -> frozenset[str]:
+        """Returns the names of the departures that were needed."""
+        return frozenset(_DEPARTURES)
 
     def prefix(self) -> str:
         """Returns a name for the namespaces of the next run."""
@@ -81,11 +90,12 @@ async def _cluster(stack: AsyncExitStack, kubeconfig: Path) -> Cluster:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _TALLY.scenarios and not _TALLY.graphs:
+    if not _COUNTS["scenarios"] and not _COUNTS["graphs"]:
         return
-    graphs = f"{_TALLY.graphs} random graphs ({_TALLY.refused_graphs} of them refused by capi-mover)"
+    graphs = f"{_COUNTS['graphs']} random graphs ({_COUNTS['refused graphs']} of them refused by capi-mover)"
     terminalreporter.section("capi-mover and clusterctl move, side by side")
-    terminalreporter.line(f"{len(_TALLY.scenarios)} scenarios, {graphs}")
-    terminalreporter.line(f"clusterctl took {_TALLY.oracle_s:.1f} s, capi-mover {_TALLY.ours_s:.1f} s")
-    for name, number in sorted(_TALLY.departures.items()):
+    terminalreporter.line(f"{_COUNTS['scenarios']} scenarios, {graphs}")
+    oracle_s, ours_s = (_COUNTS[name] / 1000 for name in ("oracle ms", "ours ms"))
+    terminalreporter.line(f"clusterctl took {oracle_s:.1f} s, capi-mover {ours_s:.1f} s")
+    for name, number in sorted(_DEPARTURES.items()):
         terminalreporter.line(f"{number:6} differences allowed: {name}")

@@ -18,7 +18,7 @@ _RESIDUE = ("/api/v1/configmaps", "/apis/coordination.k8s.io/v1/leases")
 def test_every_departure_is_needed(tally: Tally) -> None:
     if tally.scenarios != set(CATALOGUE):
         pytest.skip("not every scenario has run")
-    assert not {departure.name for departure in DEPARTURES} - set(tally.departures)
+    assert not {departure.name for departure in DEPARTURES} - tally.departures
 
 
 async def test_no_move_has_left_a_record_or_a_lease(arena: Arena) -> None:

@@ -15,6 +15,7 @@ from mover.kube import transport
 from mover.kube.transport import RetryPolicy
 from mover.models import MANAGER
 from mover.record import NAMESPACE as RECORDS
+from tests.faults import ledger
 from tests.faults import wire as wires
 from tests.faults.ledger import LEDGER
 from tests.faults.scene import SMALL, Scene, make_scene
@@ -64,15 +65,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if LEDGER.tried:
-        terminalreporter.write_line(LEDGER.summary())
+    if LEDGER["tried"]:
+        terminalreporter.write_line(ledger.summary())
 
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[wires.Wire]:
     installed = wires.install(monkeypatch)
     yield installed
-    LEDGER.injected += installed.injected
+    LEDGER["injected"] += installed.injected
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ async def scene(
 
 async def _assert_nothing_lost(scene: Scene) -> None:
     lost = await scene.lost()
-    LEDGER.lost += len(lost)
+    LEDGER["lost"] += len(lost)
     assert not lost, f"lost: {', '.join(map(str, sorted(lost)))}"
 
 

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from tests.tallies import TALLIES
+
+LEDGER = TALLIES["faults"]
+"""Counts over the whole run: `tried` moves that met a fault, the `survived` of them whose end was seen to be a safe one
+(moved whole, or as before), requests that were `injected` a failure, and objects `lost`: on neither cluster at the end.
+"""
+
+_settled: set[str] = set()
 
 
-@dataclass
-class Ledger:
-    """Counts over the whole run.
-
-    Attributes:
-        tried: Moves that met a fault.
-        survived: Those of them whose end was seen to be a safe one: moved whole, or as before.
-        injected: Requests that a test let fail.
-        lost: Objects that were on neither cluster at the end of a test.
-    """
-
-    tried: int = 0
-    survived: int = 0
-    injected: int = 0
-    lost: int = 0
-    ends: set[str] = field(default_factory=set)
-
-    def settle(self, namespace: str) -> None:
-        """Counts a scene whose safe end was seen, once."""
-        if namespace not in self.ends:
-            self.ends.add(namespace)
-            self.survived += 1
-
-    def summary(self) -> str:
-        """Returns one line for the end of the run."""
-        counts = f"tried {self.tried}, survived {self.survived}, objects lost {self.lost}"
-        return f"faults: {counts}; requests that were made to fail: {self.injected}"
+def settle(namespace: str) -> None:
+    """Counts a scene whose safe end was seen, once."""
+    if namespace not in _settled:
+        _settled.add(namespace)
+        LEDGER["survived"] += 1
 
 
-LEDGER = Ledger()
+def summary() -> str:
+    """Returns one line for the end of the run."""
+    counts = f"tried {LEDGER['tried']}, survived {LEDGER['survived']}, objects lost {LEDGER['lost']}"
+    return f"faults: {counts}; requests that were made to fail: {LEDGER['injected']}"

@@ -19,6 +19,7 @@ from mover.events import Event, Listener, ObjectDone, PhaseStarted, ignore
 from mover.models import MANAGER, MoveOptions, MoveReport, Phase
 from mover.record import Record, name_of
 from mover.scope import namespace_of
+from tests.faults import ledger
 from tests.faults.ledger import LEDGER
 from tests.testbed.client import AdminClient, AdminError
 from tests.testbed.fleet import Fleet, FleetSpec, build
@@ -148,7 +149,7 @@ class Scene:
         name = name_of(self.namespace)
         for client in (self.pair.on_source, self.pair.on_target):
             assert await missing(client, f"{_LEASES}/{name}"), f"a lease is left on {client.server}"
-        LEDGER.settle(self.namespace)
+        ledger.settle(self.namespace)
 
 
 async def _objects(client: AdminClient, namespace: str, types: Collection[ResourceType]) -> Objects:
@@ -184,7 +185,7 @@ async def make_scene(pair: Pair, namespace: str, shape: Mapping[str, Any] = SMAL
     """Returns a scene with a small fleet, and nothing on the target."""
     spec = FleetSpec(namespace=namespace, cluster_name=f"{namespace}-c", host_name=f"{namespace}-h", **shape)
     fleet = await build(pair.on_source, spec)
-    LEDGER.tried += 1
+    LEDGER["tried"] += 1
     types = frozenset(await _types_of(pair.on_source))
     return Scene(pair, pair.source_ref, pair.target_ref, fleet, await _objects(pair.on_source, namespace, types))
 

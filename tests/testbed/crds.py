@@ -7,6 +7,7 @@ the labels these add, and those clusterctl adds, are put on here.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -108,8 +109,9 @@ async def install(
             group.create_task(_install_one(client, crd))
 
 
+@functools.cache
 def _parsed(path: Path) -> tuple[Any, ...]:
-    """Returns the documents of a YAML file, with libyaml where it is there: CAPI's files have 2 MB."""
+    """Returns the documents of a YAML file, shared: not to be changed. With libyaml if it is there: they have 2 MB."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return tuple(yaml.load_all(path.read_text(), Loader=loader))
 

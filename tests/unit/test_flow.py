@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -160,3 +161,39 @@ async def test_one_that_gives_up_during_the_servers_pause_gives_its_place_back()
     next_crowd = Crowd(gate, 1)
     assert await next_crowd.settle() == [0]
     await next_crowd.end()
+
+
+def _answers_until(gate: Flow, limit: int) -> int:
+    """Returns how many answers it takes until so many may be under way."""
+    for number in range(100_000):
+        if gate.limit >= limit:
+            return number
+        gate.answered(0.01)
+    raise AssertionError(f"the limit stays at {gate.limit}")
+
+
+async def test_a_server_with_one_place_is_asked_for_another_ever_more_rarely() -> None:
+    gate = flow(1)
+    assert _answers_until(gate, 2) == 1
+    rarely = []
+    for _ in range(8):
+        gate.throttled(0)
+        rarely.append(_answers_until(gate, 2))
+    growth = [later / earlier for earlier, later in pairwise(rarely)]
+    assert growth == pytest.approx([2, 2, 2, 2, 2, 1, 1], rel=0.05)
+    assert rarely[-1] > 256
+
+
+async def test_a_burst_of_refusals_counts_once() -> None:
+    gate = flow(16)
+    for _ in range(10):
+        gate.throttled(60)
+    assert gate.limit == 1
+    assert _answers_until(gate, 2) < 16
+
+
+async def test_a_server_that_takes_twice_as_many_as_it_did_is_trusted_again() -> None:
+    gate = flow(8)
+    gate.throttled(0)
+    _answers_until(gate, 9)
+    assert _answers_until(gate, 10) <= 10
