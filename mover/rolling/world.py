@@ -19,13 +19,19 @@ class World:
         owners = {owner.uid for obj in objects for owner in obj.owners}
         self._seen = {*unit.objects, *owners}
         self._names = {_name(obj.key) for obj in objects}
+        # By uid the version that was looked at: the same thousands are asked for again and again.
+        self._strangers: dict[str, str] = {}
 
     def on_source(self, obj: Object) -> bool:
         """Returns whether an object of the source is seen."""
         if obj.uid in self._seen:
             return True
-        if not self._is_new_of_unit(obj):
+        if self._strangers.get(obj.uid) == obj.resource_version:
             return False
+        if not self._is_new_of_unit(obj):
+            self._strangers[obj.uid] = obj.resource_version
+            return False
+        self._strangers.clear()  # some of them may be below this one
         self._own.add(obj.uid)
         self._seen.add(obj.uid)
         self._names.add(_name(obj.key))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from graph import rules
 from graph.build import build
 from graph.resource import Object
@@ -52,6 +54,14 @@ def test_what_appears_with_the_label_of_the_cluster_is_seen() -> None:
     seen = world()
     assert seen.on_source(make(rules.MACHINE, "new", labels={rules.CLUSTER_NAME_LABEL: "a"}))
     assert not seen.on_source(make(rules.MACHINE, "other", labels={rules.CLUSTER_NAME_LABEL: "b"}))
+
+
+def test_what_gets_the_label_or_an_owner_later_is_seen_from_then_on() -> None:
+    seen = world()
+    assert not any(seen.on_source(make(rules.MACHINE, name)) for name in ("labelled", "owned"))
+    labelled = make(rules.MACHINE, "labelled", labels={rules.CLUSTER_NAME_LABEL: "a"})
+    owned = make(rules.MACHINE, "owned", owners=[M])
+    assert all(seen.on_source(replace(later, resource_version="2")) for later in (labelled, owned))
 
 
 def test_the_label_counts_in_the_namespace_of_the_cluster_only() -> None:
