@@ -3,9 +3,9 @@
 Additive increase, multiplicative decrease: the limit grows by one per round of requests while answers stay quick,
 shrinks a little when they take much longer than the quickest ones, halves on a 429 and then waits as long as the
 server says (Retry-After). What was refused is tried again, but later each time: a server that has one place for us
-would otherwise refuse every third request, at a second each. Slow answers alone leave a few at once: they may be slow
-for another reason, and one after the other would not be answered any sooner. The API server's priority and fairness
-stays in charge: this only avoids running into it.
+would otherwise refuse every third request, at a second each (docs/decisions/0028). Slow answers alone leave a few at
+once: they may be slow for another reason, and one after the other would not be answered any sooner. The API server's
+priority and fairness stays in charge: this only avoids running into it.
 """
 
 from __future__ import annotations
