@@ -31,17 +31,22 @@ class Tally:
     scenarios: set[str] = field(default_factory=set)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
-    def add(self, report: Report, scenario: str = "") -> None:
-        """Counts what a report allowed: that of a scenario, or that of a random world."""
+    def add(self, report: Report) -> None:
+        """Counts what a report allowed."""
         _DEPARTURES.update(departure.name for departure, _ in report.allowed)
         _COUNTS["oracle ms"] += round(1000 * report.oracle.seconds)
         _COUNTS["ours ms"] += round(1000 * report.ours.seconds)
-        if not scenario:
-            _COUNTS["graphs"] += 1
-            _COUNTS["refused graphs"] += report.ours.refused
-        elif not report.complaints:
-            _COUNTS["scenarios"] += 1
-            self.scenarios.add(scenario)
+
+    def add_graph(self, report: Report) -> None:
+        """Counts a random world."""
+        self.add(report)
+        _COUNTS["graphs"] += 1
+        _COUNTS["refused graphs"] += report.ours.refused
+
+    def passed(self, scenario: str) -> None:
+        """Counts a scenario that ended as it must."""
+        self.scenarios.add(scenario)
+        _COUNTS["scenarios"] += 1
 
     @property
     def departures(self) -> frozenset[str]:

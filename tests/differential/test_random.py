@@ -32,6 +32,6 @@ _GRAPHS = _ALL if _WANTED == "all" else int(_WANTED or _USUAL)
 @given(scenario=scenarios())
 async def test_a_random_world_ends_the_same_with_both_tools(arena: Arena, tally: Tally, scenario: Scenario) -> None:
     report = await run(arena, scenario, tally.prefix())
-    tally.add(report)
+    tally.add_graph(report)
     if report.complaints:
         pytest.fail(report.text(scenario), pytrace=False)
