@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
 
-from mover.errors import StoppedError
+from mover.errors import Call, ConflictError, StoppedError
 from mover.execute import lease
 from mover.execute.lease import LeaseHeldError, LeaseLostError
 from mover.execute.run import InterruptedMoveError
@@ -82,13 +82,22 @@ async def test_a_mover_that_lost_its_lease_changes_nothing_more(
     path = f"{_LEASES}/{name_of(scene.namespace)}"
     refused, writes = asyncio.Event(), list[str]()
 
+    async def renewal(call: Call, send: wires.Send) -> bytes:
+        del call
+        try:
+            return await send()
+        except ConflictError:
+            refused.set()
+            raise
+
     async def take_it_away() -> None:
         spec = {"holderIdentity": "elsewhere/1/1", "renewTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"}
         await scene.pair.on_target.patch_merge(path, {"spec": spec})
-        wire.add(wires.lease("target", "PUT"), wires.before(_set(refused)))
         wire.add(wires.write("target", "POST"), wires.before(refused.wait), times=wires.FOR_EVER)
         wire.add(_noted(writes), wires.lose_request)
 
+    # From the beginning: the renewal that is refused may be on its way when the lease is taken away.
+    wire.add(wires.lease("target", "PUT"), renewal, times=wires.FOR_EVER)
     wire.add(wires.write("target", "POST", path="/machines"), wires.before(take_it_away))
     with pytest.raises(LeaseLostError):
         await scene.move()
@@ -96,13 +105,6 @@ async def test_a_mover_that_lost_its_lease_changes_nothing_more(
     await scene.pair.on_target.delete(path)
     await scene.rollback()
     await scene.assert_untouched()
-
-
-def _set(event: asyncio.Event) -> Callable[[], Awaitable[None]]:
-    async def hook() -> None:
-        event.set()
-
-    return hook
 
 
 def _noted(writes: list[str]) -> wires.Matcher:
