@@ -79,19 +79,19 @@ pages: venv ## The pages in a headless browser; pictures of them in build/screen
 
 .PHONY: compare
 compare: testbed ## Compare with the real clusterctl at length (CAPI=v1.13.6 KUBERNETES=v1.34.4 for other versions)
-	@COMPARE=all $(SPARE_MEMORY) $(BIN)/pytest tests/differential
+	@COMPARE=all $(SPARE_MEMORY) $(BIN)/pytest --timeout 0 tests/differential
 
 .PHONY: crash
 crash: testbed ## Kill a move before and after every single write
-	@CRASH_POINTS=all $(SPARE_MEMORY) $(BIN)/pytest tests/crash
+	@CRASH_POINTS=all $(SPARE_MEMORY) $(BIN)/pytest --timeout 0 tests/crash
 
 .PHONY: faults
 faults: testbed ## All faults, the slow ones too
-	@FAULTS=all $(SPARE_MEMORY) $(BIN)/pytest tests/faults
+	@FAULTS=all $(SPARE_MEMORY) $(BIN)/pytest --timeout 0 tests/faults
 
 .PHONY: hosts
 hosts: testbed ## Move hosts there and back fifty times with Metal3's controllers running
-	@METAL3_MOVES=50 $(SPARE_MEMORY) $(BIN)/pytest tests/integration/test_metal3.py
+	@METAL3_MOVES=50 $(SPARE_MEMORY) $(BIN)/pytest --timeout 0 tests/integration/test_metal3.py
 
 .PHONY: bench
 bench: testbed ## Measure everything, against the real clusterctl too; writes docs/performance.md

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -14,6 +15,12 @@ TOGETHER = frozenset({"tests/differential"})
 """Folders whose files belong in one process: the last of them looks at what the others have left."""
 
 _SENT = "tallies"
+
+
+def pytest_configure() -> None:
+    # A shell has what it starts in the background ignore Ctrl-C, and so would the programs that tests send one to.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Spread(LoadScopeScheduling):  # type: ignore[misc]
