@@ -10,12 +10,13 @@ from typing import Any
 
 import orjson
 
+from mover.chronicle import Chronicle, windows
 from mover.errors import Difference, MoverError, Problem, RefusedError, StoppedError, UsageError, VerificationError
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.models import KindCount, MoveReport, RollingReport
-from mover.page.chronicle import Chronicle
+from mover.page.drawing import Drawn
 from mover.page.template import filled
-from mover.page.timeline import Row, phase_rows, shown, ticks, unit_rows, windows
+from mover.page.timeline import Row, phase_rows, shown, ticks, unit_rows
 from mover.page.words import Tense, without_values
 from mover.scope import described, scope_of
 
@@ -43,30 +44,33 @@ class Failure:
     more: int = 0
 
 
-def report_page(chronicle: Chronicle, reports: Reports, error: BaseException | None = None) -> str:
+def report_page(
+    chronicle: Chronicle, graphs: Sequence[Drawn], reports: Reports, error: BaseException | None = None
+) -> str:
     """Returns the HTML of a page that tells of a move; it loads nothing, and holds no content of any object.
 
     Args:
         chronicle: What happened when.
+        graphs: What was to be moved.
         reports: What was done; none if the move failed before its end, several for several namespaces.
         error: What it failed with, None if it did not.
     """
     moves = [report for report in reports if isinstance(report, MoveReport)]
     rolling = [report for report in reports if isinstance(report, RollingReport)]
-    units = unit_rows(chronicle, rolling)
+    units = unit_rows(chronicle, [scope for graph in graphs for scope in graph.units], rolling)
     is_good, result = _result(chronicle, units, error)
     return filled(
         "report.html",
-        {"graphs": _graphs(chronicle, moves), "units": _units(units)},
-        title=f"Move of {_what(chronicle, reports)}",
+        {"graphs": _graphs(graphs, moves), "units": _units(units)},
+        title=f"Move of {_what(graphs, reports)}",
         is_good=is_good,
         result=result,
         failure=None if error is None else failure_of(error),
-        facts=_facts(chronicle, reports, units),
+        facts=_facts(chronicle, [*reports, *graphs], units),
         ticks=ticks(chronicle),
         phases=phase_rows(chronicle),
         units=units,
-        several=len(chronicle.graphs) > 1,
+        several=len(graphs) > 1,
         kinds=_kinds(moves),
         verified=sum(report.verified for report in moves),
         traffic=chronicle.traffic,
@@ -103,10 +107,10 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-def _what(chronicle: Chronicle, reports: Reports) -> str:
+def _what(graphs: Sequence[Drawn], reports: Reports) -> str:
     """Returns what was moved, in words."""
     told = [scope_of(report.namespace, getattr(report, "clusters", ())) for report in reports]
-    scopes = told or [graph.scope for graph in chronicle.graphs]
+    scopes = told or [graph.scope for graph in graphs]
     return "; ".join(map(described, dict.fromkeys(scopes))) or "what could not be found out"
 
 
@@ -126,18 +130,19 @@ def _result(chronicle: Chronicle, units: Sequence[Row], error: BaseException | N
     return False, next(found, "Failed")
 
 
-def _facts(chronicle: Chronicle, reports: Reports, units: Sequence[Row]) -> list[tuple[str, str]]:
-    """Returns what is to be known first, as names and values."""
-    ends = [*reports, *chronicle.graphs]
-    moves = [report for report in reports if isinstance(report, MoveReport)]
+def _facts(
+    chronicle: Chronicle, told: Sequence[MoveReport | RollingReport | Drawn], units: Sequence[Row]
+) -> list[tuple[str, str]]:
+    """Returns what is to be known first, as names and values; `told` is all that names both clusters."""
+    moves = [report for report in told if isinstance(report, MoveReport)]
     of_units = windows(span for span in chronicle.phases if span.of_unit).values()
     facts = {
-        "From": ends[0].source if ends else "not known",
-        "To": ends[0].target if ends else "not known",
+        "From": told[0].source if told else "not known",
+        "To": told[0].target if told else "not known",
         "Begun": chronicle.begun.isoformat(sep=" ", timespec="seconds"),
         "Took": shown(chronicle.seconds),
         "Paused": ", ".join(shown(report.paused_s) for report in moves),
-        "Longest pause": shown(max(one.ended_s - one.started_s for one in of_units)) if of_units else "",
+        "Longest pause": shown(max(one.seconds for one in of_units)) if of_units else "",
         "Units": f"{sum(not unit.is_bad for unit in units)} of {len(units)} moved" if units else "",
         "Program": f"capi-mover {version('capi-mover')}",
     }
@@ -162,7 +167,7 @@ def _sums(counts: Iterable[dict[str, int]]) -> Counter[str]:
     return found
 
 
-def _graphs(chronicle: Chronicle, moves: Sequence[MoveReport]) -> list[dict[str, Any]]:
+def _graphs(graphs: Sequence[Drawn], moves: Sequence[MoveReport]) -> list[dict[str, Any]]:
     done = {scope_of(report.namespace, report.clusters) for report in moves}
     return [
         {
@@ -170,7 +175,7 @@ def _graphs(chronicle: Chronicle, moves: Sequence[MoveReport]) -> list[dict[str,
             "tense": Tense.DONE if graph.scope in done else Tense.NOT_DONE,
             "graph": orjson.Fragment(graph.data),
         }
-        for graph in chronicle.graphs
+        for graph in graphs
     ]
 
 

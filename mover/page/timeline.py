@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from mover.chronicle import Chronicle, PhaseSpan, Window, windows
 from mover.models import Phase, RollingReport, UnitFate
-from mover.page.chronicle import Chronicle, PhaseSpan
 from mover.page.words import without_values
 from mover.scope import clusters_of, described, scope_of
 
-_PAUSED_IN = (
-    Phase.PAUSING,
-    Phase.CREATING,
-    Phase.VERIFYING,
-    Phase.DELETING,
-    Phase.RESUMING,
-    Phase.ROLLING_BACK,
-)
-_RESUMES = (Phase.RESUMING, Phase.ROLLING_BACK)
 _TICKS = 4
 
 
@@ -68,21 +59,6 @@ class Row:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """From the first to the last phase in which objects are paused; `is_over` if the last one was to resume them."""
-
-    scope: str
-    started_s: float
-    ended_s: float
-    is_over: bool
-
-    @property
-    def text(self) -> str:
-        """Returns how long it was."""
-        return shown(self.ended_s - self.started_s) + ("" if self.is_over else " so far")
-
-
 def shown(seconds: float) -> str:
     """Returns a duration for people.
 
@@ -100,23 +76,6 @@ def ticks(chronicle: Chronicle) -> tuple[str, ...]:
     return tuple(shown(chronicle.seconds * tick / _TICKS) for tick in range(_TICKS + 1))
 
 
-def windows(phases: Iterable[PhaseSpan]) -> Mapping[str, Window]:
-    """Returns the pause window of each move or unit that had one, by its scope."""
-    paused: dict[str, list[PhaseSpan]] = {}
-    for span in phases:
-        if span.phase in _PAUSED_IN:
-            paused.setdefault(span.scope, []).append(span)
-    return {
-        scope: Window(
-            scope,
-            min(span.started_s for span in spans),
-            max(span.ended_s for span in spans),
-            spans[-1].phase in _RESUMES and spans[-1].has_ended,
-        )
-        for scope, spans in paused.items()
-    }
-
-
 def phase_rows(chronicle: Chronicle) -> tuple[Row, ...]:
     """Returns the phases of everything that is no unit, each move's followed by its pause window."""
     spans = [span for span in chronicle.phases if not span.of_unit]
@@ -128,11 +87,16 @@ def phase_rows(chronicle: Chronicle) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def unit_rows(chronicle: Chronicle, reports: Sequence[RollingReport]) -> tuple[Row, ...]:
-    """Returns the units of a rolling move: those that were begun in the order of that, then the others."""
+def unit_rows(chronicle: Chronicle, planned: Iterable[str], reports: Sequence[RollingReport]) -> tuple[Row, ...]:
+    """Returns the units of a rolling move: those that were begun in the order of that, then the others.
+
+    Args:
+        chronicle: What happened when.
+        planned: The scopes of the units that were to be moved.
+        reports: What became of them.
+    """
     known = {scope_of(unit.namespace, unit.clusters): unit for report in reports for unit in report.units}
     begun = {span.scope: span for span in chronicle.units}
-    planned = [scope for graph in chronicle.graphs for scope in graph.units]
     phases = [span for span in chronicle.phases if span.of_unit]
     paused = windows(phases)
     rows = []
@@ -153,7 +117,7 @@ def unit_rows(chronicle: Chronicle, reports: Sequence[RollingReport]) -> tuple[R
                 objects=str(span.total),
                 began=shown(span.started_s),
                 took=shown(span.ended_s - span.started_s),
-                paused="" if window is None else window.text,
+                paused="" if window is None else _length(window),
                 bars=tuple(_unit_bars(of_unit, window, chronicle.seconds)),
             )
         rows.append(row)
@@ -179,7 +143,7 @@ def _phase_row(span: PhaseSpan, total_s: float) -> Row:
         is_bad=not span.has_ended,
         objects=_objects(span),
         began=shown(span.started_s),
-        took=shown(span.ended_s - span.started_s),
+        took=shown(span.seconds),
         bars=(_phase_bar(span, total_s),),
     )
 
@@ -191,13 +155,17 @@ def _window_row(window: Window, total_s: float) -> Row:
         state="resumed" if window.is_over else "not resumed by this run",
         is_bad=not window.is_over,
         began=shown(window.started_s),
-        took=window.text,
+        took=_length(window),
         bars=(_window_bar(window, total_s),),
     )
 
 
+def _length(window: Window) -> str:
+    return shown(window.seconds) + ("" if window.is_over else " so far")
+
+
 def _window_bar(window: Window, total_s: float) -> Bar:
-    return _bar("paused", window.started_s, window.ended_s, total_s, f"Paused for {window.text}")
+    return _bar("paused", window.started_s, window.ended_s, total_s, f"Paused for {_length(window)}")
 
 
 def _unit_bars(phases: Iterable[PhaseSpan], window: Window | None, total_s: float) -> Iterator[Bar]:
@@ -210,7 +178,7 @@ def _unit_bars(phases: Iterable[PhaseSpan], window: Window | None, total_s: floa
 def _phase_bar(span: PhaseSpan, total_s: float) -> Bar:
     look = span.phase.value + ("" if span.has_ended else " failed")
     state = "" if span.has_ended else ", not finished"
-    text = f"{_title(span.phase)}: {shown(span.ended_s - span.started_s)}{state}"
+    text = f"{_title(span.phase)}: {shown(span.seconds)}{state}"
     return _bar(look, span.started_s, span.ended_s, total_s, text)
 
 

@@ -11,7 +11,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from mover.models import UnitFate
-from mover.page import plan_page
+from mover.page import plan_page, report_page
 from tests.pages.conftest import LOOKS, SHOTS, Opener
 from tests.unit.page_builders import PLAN, Story, moved, rolled, rolled_back
 
@@ -202,8 +202,6 @@ async def test_what_stays_is_listed_by_reason_and_leads_to_the_object(pages: Ope
 
 
 async def test_a_page_without_a_graph_opens_too(pages: Opener) -> None:
-    story = Story()
-    story.chronicler._graphs.clear()
-    page = await pages.open(story.page(error=KeyboardInterrupt()))
+    page = await pages.open(report_page(Story().chronicler.chronicle(), [], [], KeyboardInterrupt()))
     await expect(page.locator("main")).to_contain_text("Stopped by Ctrl-C")
     await expect(page.locator("main")).to_contain_text("There are no objects to show.")

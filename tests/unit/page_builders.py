@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from graph import rules
 from graph.unit import units
+from mover.chronicle import Chronicler
 from mover.errors import Difference, VerificationError
 from mover.events import (
     Event,
@@ -24,7 +25,7 @@ from mover.events import (
 )
 from mover.execute.run import RolledBackError
 from mover.models import KindCount, MoveReport, Phase, RollingReport, UnitFate, UnitReport
-from mover.page import Chronicler, report_page
+from mover.page import Drawer, report_page
 from mover.planning import Plan
 from mover.scope import clusters_of, scope_of
 from tests.unit.mover_builders import make, plan_of
@@ -51,6 +52,7 @@ class Story:
         """Tells of a preflight that takes one second."""
         self.now_s = 100.0
         self.chronicler = Chronicler(lambda: self.now_s)
+        self.drawer = Drawer()
         selection = plan.selection
         found = units(selection) if rolling else ()
         self.units = [scope_of(unit.namespace, unit.names) for unit in found]
@@ -65,6 +67,7 @@ class Story:
         """Tells of what happens now."""
         for event in events:
             self.chronicler(event)
+            self.drawer(event)
 
     def go_through(self, phases: Sequence[Phase], unit: str | None = None) -> None:
         """Tells of phases of two objects that take a second each."""
@@ -80,7 +83,7 @@ class Story:
     def page(self, report: MoveReport | RollingReport | None = None, error: BaseException | None = None) -> str:
         """Returns the page of what was told."""
         self.tell(*TRAFFIC)
-        return report_page(self.chronicler.chronicle(), [report] if report else [], error)
+        return report_page(self.chronicler.chronicle(), self.drawer.graphs(), [report] if report else [], error)
 
 
 def _of(unit: str | None, step: Step) -> Event:

@@ -43,11 +43,9 @@ class Clock:
     now_s = 100.0
 
 
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("mover.report.metrics.time.monotonic", lambda: clock.now_s)
-    return clock
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -58,7 +56,7 @@ def file(tmp_path: Path) -> Path:
 def samples(file: Path, events: Iterable[Event], ending: Ending, clock: Clock | None = None) -> Samples:
     """Returns what both parsers read: the same. Each event, and the end, comes a second after the one before."""
     clock = clock or Clock()
-    metrics = Metrics(file)
+    metrics = Metrics(file, lambda: clock.now_s)
     for event in events:
         clock.now_s += 1
         metrics(event)
@@ -209,6 +207,6 @@ def test_the_file_is_whole_or_as_it_was_and_can_be_read_by_a_collector(file: Pat
 
 def test_every_metric_is_in_the_docs(file: Path) -> None:
     documented = DOCS.read_text()
-    for name, labels in samples(file, (*MOVE, UnitEnded("ns/a", UnitFate.MOVED, 1.0)), DONE):
+    for name, labels in samples(file, (*MOVE, UnitStarted("ns/a", 1), UnitEnded("ns/a", UnitFate.MOVED, 1.0)), DONE):
         assert f"`capi_mover_{name}`" in documented, name
         assert all(f"`{label}`" in documented for label, _ in labels)

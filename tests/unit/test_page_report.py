@@ -14,13 +14,14 @@ import typer
 
 from graph import rules
 from mover import api
+from mover.chronicle import Chronicler, windows
 from mover.cli.page import PageKeeper
 from mover.errors import Problem, RefusedError, UsageError
-from mover.events import Noted, PhaseStarted, Planned, UnitStarted
+from mover.events import Event, Noted, PhaseStarted, Planned, UnitStarted
 from mover.execute.run import InterruptedMoveError
 from mover.models import MoveReport, Phase, RollingReport, UnitFate
-from mover.page import Chronicler, report_page
-from mover.page.timeline import phase_rows, shown, unit_rows, windows
+from mover.page import Drawer, report_page
+from mover.page.timeline import phase_rows, shown, unit_rows
 from mover.report import Ending
 from tests.unit.mover_builders import SMALL, Stage, lets_connect, make, refuse
 from tests.unit.page_builders import (
@@ -126,7 +127,7 @@ def test_a_move_that_stopped_names_the_next_command_and_what_is_still_paused() -
 
 
 def test_what_failed_before_anything_was_planned_is_told_too() -> None:
-    page = report_page(Chronicler().chronicle(), [], UsageError("There is no such context", "Choose another"))
+    page = report_page(Chronicler().chronicle(), [], [], UsageError("There is no such context", "Choose another"))
     text = text_of(page)
     assert "There is no such context Next: Choose another" in text
     assert "From not known" in text
@@ -158,7 +159,7 @@ def test_bars_are_where_the_time_has_them() -> None:
     story.go_through(PHASES[:2], unit)
     story.now_s += 1
     chronicle = story.chronicler.chronicle()
-    (row, *others) = unit_rows(chronicle, [])
+    (row, *others) = unit_rows(chronicle, story.units, [])
     assert (row.state, row.paused, row.began) == ("stopped", "2.00 s so far", "1.00 s")
     assert [(bar.look, bar.left, bar.width) for bar in row.bars] == [
         ("paused", 25, 50),
@@ -189,8 +190,8 @@ def test_what_is_planned_again_takes_the_place_of_the_first_plan_and_other_names
     selection, creation, deletion = PLAN.selection, PLAN.creation, PLAN.deletion
     story.tell(Planned("ns", "here", "there", selection, creation, deletion))
     story.tell(Planned("other", "here", "there", selection, creation, deletion))
-    assert [graph.scope for graph in story.chronicler.chronicle().graphs] == ["ns", "other"]
-    text = text_of(report_page(story.chronicler.chronicle(), []))
+    assert [graph.scope for graph in story.drawer.graphs()] == ["ns", "other"]
+    text = text_of(story.page())
     assert "Move of namespace ns; namespace other" in text
 
 
@@ -257,16 +258,21 @@ async def page_of(
         return (stage.source if name == "source" else stage.target).direct()
 
     lets_connect(monkeypatch, connect)
-    chronicler = Chronicler()
+    chronicler, drawer = Chronicler(), Drawer()
+
+    def listen(event: Event) -> None:
+        chronicler(event)
+        drawer(event)
+
     here, there = api.ClusterRef(Path("source")), api.ClusterRef(Path("target"))
     reports: list[MoveReport | RollingReport] = []
     error = None
     try:
         moving = api.move_async if roll is None else roll
-        reports.append(await moving(here, there, stage.options, listener=chronicler))
+        reports.append(await moving(here, there, stage.options, listener=listen))
     except Exception as failure:  # noqa: BLE001 - whatever it fails with, the page tells of it
         error = failure
-    return report_page(chronicler.chronicle(), reports, error)
+    return report_page(chronicler.chronicle(), drawer.graphs(), reports, error)
 
 
 def test_a_page_is_written_whole_at_the_end_and_also_of_a_failure(tmp_path: Path) -> None:

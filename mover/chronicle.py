@@ -1,14 +1,12 @@
-"""What happened when: the events of a move with their times, kept for a page."""
+"""What happened when: the events of a move with their times, for pages and metrics."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-
-import orjson
 
 from mover.events import (
     Event,
@@ -25,28 +23,12 @@ from mover.events import (
     Waiting,
 )
 from mover.models import Phase, UnitFate
-from mover.page.graph import graph_data
 
 _SHOWN_WAITS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """The graph of what is moved.
-
-    Attributes:
-        scope: What is moved, as `mover.scope` writes it.
-        source: Context name of the source.
-        target: Context name of the target.
-        data: The JSON of `graph_data`: a tenth of what the objects themselves take.
-        units: The scopes of the units of a rolling move.
-    """
-
-    scope: str
-    source: str
-    target: str
-    data: bytes
-    units: tuple[str, ...]
+_PAUSED_IN = frozenset(
+    {Phase.PAUSING, Phase.CREATING, Phase.VERIFYING, Phase.DELETING, Phase.RESUMING, Phase.ROLLING_BACK}
+)
+_RESUMES = frozenset({Phase.RESUMING, Phase.ROLLING_BACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +55,11 @@ class PhaseSpan:
     total: int
     done: int
 
+    @property
+    def seconds(self) -> float:
+        """Returns how long it took."""
+        return self.ended_s - self.started_s
+
 
 @dataclass(frozen=True, slots=True)
 class UnitSpan:
@@ -83,6 +70,30 @@ class UnitSpan:
     ended_s: float
     total: int
     fate: UnitFate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From the first to the last phase in which objects are paused.
+
+    Attributes:
+        scope: What was moved.
+        of_unit: Whether that is a unit of a rolling move.
+        started_s: When the first of these phases began.
+        ended_s: When the last of them ended, or was given up.
+        is_over: Whether the last one was to resume the objects, and did.
+    """
+
+    scope: str
+    of_unit: bool
+    started_s: float
+    ended_s: float
+    is_over: bool
+
+    @property
+    def seconds(self) -> float:
+        """Returns how long it was."""
+        return self.ended_s - self.started_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,6 @@ class Chronicle:
     Attributes:
         begun: When it began.
         seconds: How long it took, in seconds.
-        graphs: What was moved; several if namespaces were moved one after the other.
         phases: In the order in which they ended.
         units: In the order in which they began.
         waits: In the order in which they ended.
@@ -120,7 +130,6 @@ class Chronicle:
 
     begun: datetime
     seconds: float
-    graphs: tuple[Drawn, ...] = ()
     phases: tuple[PhaseSpan, ...] = ()
     units: tuple[UnitSpan, ...] = ()
     waits: tuple[Wait, ...] = ()
@@ -148,7 +157,7 @@ class _Line:
 
 
 class Chronicler:
-    """A listener that keeps what a page tells; of the objects themselves it keeps nothing."""
+    """A listener that takes note of what happens when; of the objects themselves it keeps nothing."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` returns the seconds since some moment."""
@@ -156,7 +165,6 @@ class Chronicler:
         self._clock = clock
         self._started = clock()
         self._scope = ""
-        self._graphs: dict[str, Drawn] = {}
         self._lines: dict[str | None, _Line] = {}
         self._phases: list[PhaseSpan] = []
         self._units: dict[str, UnitSpan] = {}
@@ -169,8 +177,8 @@ class Chronicler:
         match event:
             case InUnit(unit, step):
                 self._step(unit, step)
-            case Planned():
-                self._draw(event)
+            case Planned(scope):
+                self._scope = scope
             case UnitStarted(unit, total):
                 now = self._now()
                 self._units[unit] = UnitSpan(unit, now, now, total, None)
@@ -199,7 +207,6 @@ class Chronicler:
         return Chronicle(
             begun=self._begun,
             seconds=now,
-            graphs=tuple(self._graphs.values()),
             phases=tuple(self._phases),
             units=tuple(units),
             waits=tuple(self._waits),
@@ -209,14 +216,6 @@ class Chronicler:
 
     def _now(self) -> float:
         return self._clock() - self._started
-
-    def _draw(self, event: Planned) -> None:
-        """Keeps the graph; what is told of the same scope later takes its place."""
-        data = graph_data(event.selection, event.creation, event.deletion, event.units)
-        self._scope = event.scope
-        self._graphs[event.scope] = Drawn(
-            event.scope, event.source, event.target, orjson.dumps(data), tuple(data["units"])
-        )
 
     def _step(self, unit: str | None, step: Step) -> None:
         line = self._lines.setdefault(unit, _Line())
@@ -260,3 +259,21 @@ class Chronicler:
         if subjects and not line.waits:
             line.waiting_since_s = self._now()
         line.waits = subjects
+
+
+def windows(phases: Iterable[PhaseSpan]) -> Mapping[str, Window]:
+    """Returns the pause window of each move or unit that had one, by its scope."""
+    paused: dict[str, list[PhaseSpan]] = {}
+    for span in phases:
+        if span.phase in _PAUSED_IN:
+            paused.setdefault(span.scope, []).append(span)
+    return {
+        scope: Window(
+            scope,
+            spans[-1].of_unit,
+            min(span.started_s for span in spans),
+            max(span.ended_s for span in spans),
+            spans[-1].phase in _RESUMES and spans[-1].has_ended,
+        )
+        for scope, spans in paused.items()
+    }
