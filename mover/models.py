@@ -21,6 +21,8 @@ class Phase(StrEnum):
 
     PREFLIGHT = "preflight"
     CLAIMED = "claimed"
+    COPYING_AHEAD = "copying-ahead"
+    """Only with `copy_ahead`: copies are made, and nothing is paused on the source yet."""
     PAUSING = "pausing"
     CREATING = "creating"
     VERIFYING = "verifying"
@@ -67,6 +69,7 @@ class MoveOptions(_Frozen):
         include_referenced: Copy and keep what the objects name in their specs and nothing else takes along.
         rolling: Whether the move is part of a rolling one, which finds it by that if it is interrupted.
         plan_checksum: Of the saved plan that the move was begun by; None without one.
+        copy_ahead: Copy before the source is paused, and then only what has changed since (docs/decisions/0029).
         quiet_s: How long objects whose controllers do not report a pause must not have changed, in seconds.
     """
 
@@ -92,6 +95,7 @@ class MoveOptions(_Frozen):
     include_referenced: bool = False
     rolling: bool = False
     plan_checksum: str | None = None
+    copy_ahead: bool = False
     quiet_s: Annotated[float, Field(ge=0)] = 0.5
 
 

@@ -114,6 +114,13 @@ def move(
     parallel_units: ParallelUnits = 2,
     fail_fast: FailFast = False,
     order_by: OrderBy = UnitOrder.NAME,
+    copy_ahead: Annotated[
+        bool,
+        typer.Option(
+            "--copy-ahead",
+            help="Copy before the source is paused, then only what has changed: shorter pauses, more calls.",
+        ),
+    ] = False,
     pause_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for controllers to confirm the pause.")
     ] = 120.0,
@@ -143,6 +150,8 @@ def move(
             {"--from-directory": from_directory, "--kubeconfig": kubeconfig},
             {"--plan": plan, "--to-directory": to_directory},
             {"--plan": plan, "--from-directory": from_directory},
+            {"--copy-ahead": copy_ahead or None, "--to-directory": to_directory},
+            {"--copy-ahead": copy_ahead or None, "--from-directory": from_directory},
             {"--report": report, "--dry-run": dry_run or None},
             {"--report": report, "--to-directory": to_directory},
             {"--report": report, "--from-directory": from_directory},
@@ -193,6 +202,7 @@ def move(
             skip=tuple(skip or ()),
             warn_only=warn_only,
             include_referenced=include_referenced,
+            copy_ahead=copy_ahead,
             pause_timeout_s=pause_timeout,
         )
         how = RollingOptions(parallel=parallel_units, fail_fast=fail_fast, order=order_by) if rolling else None

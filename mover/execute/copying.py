@@ -82,13 +82,20 @@ class Copier:
         """Goes on with a newer plan of the same objects."""
         self._plan = plan
 
-    async def copy_all(self, done: Callable[[Object], None]) -> None:
-        """Creates every copy, each after its owners; owners that come later in a cycle are added at the end."""
+    async def copy_all(self, done: Callable[[Object], None], *, ahead: bool = False) -> None:
+        """Creates every copy, each after its owners; owners that come later in a cycle are added at the end.
+
+        Args:
+            done: Told of each original that has a copy.
+            ahead: Whether the source is at work yet: what is to be overwritten is left as it is.
+        """
         order = self._plan.creation
 
         async def work(uid: str) -> None:
             obj = self._plan.object(uid)
             if uid in self._overwritten:
+                if ahead:
+                    return
                 await self.renew(obj)
                 self.created.add(uid)
             elif uid not in self.new_uids:
@@ -127,13 +134,7 @@ class Copier:
             found = await self._target.get(obj.type, obj.key.namespace, obj.key.name)
             if not _is_copy(found, body):
                 raise ForeignObjectError((obj.key,), self._target.name) from error
-            metadata = found.body()["metadata"]
-            return Written(
-                found.uid,
-                found.resource_version,
-                int(metadata.get("generation") or 0),
-                metadata.get("managedFields") or (),
-            )
+            return _as_written(found)
 
     async def _restore_status(self, obj: Object, source: Mapping[str, Any], written: Written) -> Written:
         status = source.get("status")
@@ -170,6 +171,16 @@ class Copier:
         wanted = transform.managed_fields(source["metadata"].get("managedFields") or (), self.new_uids)
         await self._target.merge_patch(obj.type, obj.key, {"metadata": {"managedFields": wanted}}, manager=MANAGER)
 
+    async def refresh(self, original: Object) -> None:
+        """Makes status and field managers of a copy equal to its original's again; all else of it is equal."""
+        obj = self._plan.image(original)
+        source = obj.body()
+        copy = await self._target.get(obj.type, obj.key.namespace, obj.key.name)
+        written = await self._restore_status(obj, source, _as_written(copy))
+        wanted = transform.managed_fields(source["metadata"].get("managedFields") or (), self.new_uids)
+        if not transform.same_managers(wanted, written.managed_fields):
+            await self._target.merge_patch(obj.type, obj.key, {"metadata": {"managedFields": wanted}}, manager=MANAGER)
+
     async def _replace(self, original: Object, *, with_status: bool) -> tuple[Object, Written]:
         """Replaces the copy and returns what it was replaced by.
 
@@ -195,6 +206,17 @@ class Copier:
                 if attempt == _REPLACES - 1:
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _as_written(found: Object) -> Written:
+    """Returns what the write would have answered after which the object is as it was found."""
+    metadata = found.body()["metadata"]
+    return Written(
+        found.uid,
+        found.resource_version,
+        int(metadata.get("generation") or 0),
+        metadata.get("managedFields") or (),
+    )
 
 
 def unstripped(original: Object, copy: Object) -> Object:

@@ -4,6 +4,7 @@ Read and write ordering, on which everything else rests:
 
 1. A pause is recorded before it is set.
 2. The record is on both clusters before anything is created on the target.
+   What is copied ahead of the pause is compared again, and made anew where it differs, once the source is paused.
 3. Nothing is deleted before every copy was read back and found equal, and before both records say `deleting`; the
    source's says so first, and what the source's record says counts.
 4. The target is resumed only when the source's originals are gone.
@@ -20,7 +21,7 @@ from graph.resource import Object
 from mover.checks.ties import check_left_dependents, check_split
 from mover.differences import content
 from mover.discovery import again, deletion_webhooks
-from mover.errors import BlockedError, StoppedError, VerificationError
+from mover.errors import BlockedError, Difference, StoppedError, VerificationError
 from mover.events import Listener, Noted
 from mover.execute.announcing import announce_moved
 from mover.execute.clock import Clock
@@ -29,7 +30,9 @@ from mover.execute.deleting import CopyAgain, Remover
 from mover.execute.journal import Journal
 from mover.execute.latecomers import Latecomers
 from mover.execute.pausing import Pauser
+from mover.execute.ready import run_each
 from mover.execute.resuming import resume
+from mover.execute.withdrawing import withdraw
 from mover.kube import Cluster
 from mover.models import Phase
 from mover.pause import Pause, united
@@ -71,13 +74,14 @@ class Forward:
         self._listener = listener
         self._clock = Clock(listener)
         self._copier: Copier | None = None
+        self._ahead: frozenset[str] = frozenset()
 
     @property
     def made(self) -> frozenset[str]:
         """Returns the UIDs on the target of the copies that the move has made, as far as this run knows them."""
         if self._copier is None:
-            return frozenset()
-        return frozenset(self._copier.new_uids[uid] for uid in self._copier.created)
+            return self._ahead
+        return self._ahead | {self._copier.new_uids[uid] for uid in self._copier.created}
 
     async def run(self) -> Outcome:
         """Carries the move out to its end.
@@ -90,13 +94,15 @@ class Forward:
         record = self._journal.record
         resumed = record.phase is not Phase.CLAIMED
         created = 0
-        if record.phase in (Phase.CLAIMED, Phase.PAUSING):
+        if record.options.copy_ahead and record.phase in (Phase.CLAIMED, Phase.COPYING_AHEAD):
+            await self._copy_ahead()
+        if record.phase in (Phase.CLAIMED, Phase.COPYING_AHEAD, Phase.PAUSING):
             await self._pause()
         if not record.is_committed:
             _require_whole(self.plan, self._source)
             self._require_copies_wanted()
             copier = await self._create()
-            await self._verify(copier, mend=resumed)
+            await self._verify(copier, mend=resumed or record.options.copy_ahead)
             await self._commit()
             await self._delete(copier)
             created = len(copier.created)
@@ -104,7 +110,8 @@ class Forward:
             await self._delete(await self._complete_copies())
         await self._resume()
         await self._journal.remove()
-        return Outcome(self.plan, created, self._clock.seconds, self._clock.elapsed())
+        unpaused_s = self._clock.seconds.get(Phase.COPYING_AHEAD, 0.0)
+        return Outcome(self.plan, created, self._clock.seconds, self._clock.elapsed() - unpaused_s)
 
     async def _pause(self) -> None:
         async def note(pauses: Sequence[Pause]) -> None:
@@ -114,45 +121,71 @@ class Forward:
             known = [entry.pause() for entry in self._journal.record.pauses]
             await Pauser(self._source, self.plan, self._options, self._listener).pause(known, note)
             self.plan = await self._plan_again()
+            await self._withdraw_gone()
 
-    async def _create(self) -> Copier:
+    async def _copy_ahead(self) -> None:
+        """Copies what there is while the source is at work: what changes meanwhile is copied again later."""
+        await self._create(Phase.COPYING_AHEAD)
+        self._ahead = self.made
+
+    async def _withdraw_gone(self) -> None:
+        """Takes the copies off the target whose originals were deleted after they had been copied ahead."""
         record = self._journal.record
-        with self._clock.phase(Phase.CREATING, len(self.plan.creation.sequence)):
-            is_first = not record.copies
-            await self._prepare(await missing_namespaces(self._target, self.plan))
-            copier = Copier(self._target, self.plan, self._options, record.used, record.overwritten)
-            self._copier = copier
-            await self._copy_all(copier, is_first=is_first)
-        return copier
+        if not record.options.copy_ahead:
+            return
+        wanted = {image.key for image in self.plan.images()}
+        gone = tuple(entry for entry in record.copies if entry.key not in wanted)
+        if gone:
+            of_gone = record.model_copy(update={"copies": gone})
+            done = self._clock.counter(record.phase, "withdrawn")
+            await withdraw(self._target, of_gone, self.plan.inventory.types, done)
+            await self._journal.advance(
+                record.phase, copies=tuple(entry for entry in record.copies if entry.key in wanted)
+            )
 
-    async def _prepare(self, missing: Sequence[str]) -> None:
+    async def _create(self, phase: Phase = Phase.CREATING) -> Copier:
+        with self._clock.phase(phase, len(self.plan.creation.sequence)):
+            is_first = not self._journal.record.copies
+            await self._prepare(phase)
+            return await self._copy_all(phase, is_first=is_first)
+
+    async def _prepare(self, phase: Phase) -> None:
         """Records what is about to be created, and creates the namespaces."""
         record = self._journal.record
+        missing = await missing_namespaces(self._target, self.plan)
         there = {**record.used, **record.overwritten}
         images = [self.plan.image(obj) for obj in self.plan.selection.selected if obj.uid not in there]
         await self._journal.advance(
-            Phase.CREATING,
+            phase,
             copies=self._journal.with_copies(images),
             namespaces=tuple(sorted({*record.namespaces, *missing})),
-            target_pauses=self._target_pauses(),
+            # What the target had before is not paused ahead, so that a rollback has nothing to resume there.
+            target_pauses=() if phase is Phase.COPYING_AHEAD else self._target_pauses(),
         )
         others = await create_namespaces(self._source, self._target, self.plan, missing)
         if others:
             namespaces = tuple(name for name in self._journal.record.namespaces if name not in others)
-            await self._journal.advance(Phase.CREATING, namespaces=namespaces)
+            await self._journal.advance(phase, namespaces=namespaces)
 
-    async def _copy_all(self, copier: Copier, *, is_first: bool) -> None:
+    async def _copy_all(self, phase: Phase, *, is_first: bool) -> Copier:
+        """Returns a copier that has made all copies which were not there yet."""
         record = self._journal.record
+        copier = Copier(self._target, self.plan, self._options, record.used, record.overwritten)
+        self._copier = copier
         made = await copies_made(self._target, self.plan, {**record.used, **record.overwritten})
         try:
-            await self._require_own(made, is_first=is_first)
+            unknown = {uid: copy for uid, copy in made.items() if copy not in self._ahead}
+            await self._require_own(unknown, is_first=is_first)
             copier.take_over(made)
-            await copier.copy_all(self._clock.counter(Phase.CREATING, "created"))
+            is_ahead = phase is Phase.COPYING_AHEAD
+            done = self._clock.counter(phase, "copied" if is_ahead else "created")
+            await copier.copy_all(done, ahead=is_ahead)
         except ForeignObjectError as error:
             # Recorded, so that a rollback does not take it for a copy.
             keys = tuple((key.group, key.kind, key.namespace, key.name) for key in error.keys)
-            await self._journal.advance(Phase.CREATING, foreign=(*self._journal.record.foreign, *keys))
+            await self._journal.advance(phase, foreign=(*self._journal.record.foreign, *keys))
             raise
+        return copier
 
     async def _require_own(self, made: Mapping[str, str], *, is_first: bool) -> None:
         """What is on the target was put there by an earlier run of this move, and by nobody else.
@@ -218,21 +251,28 @@ class Forward:
                 new = [obj for obj in self.plan.selection.selected if obj.uid not in copier.new_uids]
                 _require_same(new, (), self._source)
                 copier.follow(self.plan)
-            await self._renew(copier, {*found, *changed})
+            await self._renew(copier, found, changed)
             mend = False
         raise StoppedError(
             f"Objects on the {self._source.name} cluster kept changing although they are paused",
             "Find out which controller ignores the pause and stop it",
         )
 
-    async def _renew(self, copier: Copier, uids: set[str]) -> None:
-        renewed = [self.plan.object(uid) for uid in self.plan.creation.sequence if uid in uids]
-        # What was there and is written over is no copy: a rollback leaves it.
+    async def _renew(self, copier: Copier, found: Mapping[str, Sequence[Difference]], changed: Collection[str]) -> None:
+        """Makes copies anew: those with differences as far as these go, those whose originals have changed wholly."""
+        renewed = [self.plan.object(uid) for uid in self.plan.creation.sequence if uid in found or uid in changed]
+        # What is there and is written over is no copy: a rollback leaves it.
         made = [obj for obj in renewed if obj.uid not in self._journal.record.overwritten]
         copies = self._journal.with_copies([self.plan.image(obj) for obj in made])
         await self._journal.advance(self._journal.record.phase, copies=copies)
-        for obj in renewed:
-            await copier.renew(obj)
+
+        async def work(obj: Object) -> None:
+            if obj.uid not in changed and obj.type.has_status and all(map(_is_of_server, found[obj.uid])):
+                await copier.refresh(obj)
+            else:
+                await copier.renew(obj)
+
+        await run_each(renewed, work)
 
     async def _commit(self) -> None:
         """Records that from now on only forward is safe."""
@@ -332,6 +372,11 @@ class Forward:
         plan = make_plan(await again(self._source, self.plan.inventory), self.plan.rules)
         _require_whole(plan, self._source)
         return plan
+
+
+def _is_of_server(difference: Difference) -> bool:
+    """Returns whether a difference is of what is written after an object itself: its status, or its managers."""
+    return difference.path.startswith(("status", "metadata.managers"))
 
 
 def _with(plan: Plan, arrived: Sequence[Object]) -> Plan:

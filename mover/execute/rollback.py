@@ -8,20 +8,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from graph import rules
-from graph.build import build
-from graph.order import deletion_order
-from graph.resource import Object, ObjectKey, ResourceType
-from graph.selection import Scope, select
+from graph.resource import ResourceType
 from mover.concurrency import all_of
-from mover.discovery import NAMESPACES, deletion_webhooks, find_type, movable_types
+from mover.discovery import NAMESPACES, movable_types
 from mover.errors import ForbiddenError, MoverError, NotFoundError, PauseTimeoutError, StoppedError
 from mover.events import Listener, Noted
 from mover.execute.announcing import announce_rolled_back
 from mover.execute.clock import Clock
-from mover.execute.deleting import Remover, settle_nothing
 from mover.execute.journal import Journal
 from mover.execute.ready import run_each
 from mover.execute.resuming import resume
+from mover.execute.withdrawing import withdraw
 from mover.kube import Cluster
 from mover.models import MANAGER, Phase
 from mover.pause import Pause, resume_patch
@@ -94,11 +91,8 @@ async def _recognise(target: Cluster, journal: Journal, plan: Plan, made: Collec
 
 
 async def _remove_copies(target: Cluster, journal: Journal, plan: Plan, clock: Clock, listener: Listener) -> None:
-    copies = await _copies(target, journal.record, plan)
-    scope = Scope(exactly=frozenset(copies))
-    order = deletion_order(select(build(copies.values()), scope))
-    remover = Remover(target, await deletion_webhooks(target), settle_nothing)
-    await remover.remove_all(copies, order, clock.counter(Phase.ROLLING_BACK, "removed"))
+    removed = clock.counter(Phase.ROLLING_BACK, "removed")
+    await withdraw(target, journal.record, plan.inventory.types, removed)
     await resume(target, _pauses_of_adopted(journal.record, plan), listener)
     for name in journal.record.namespaces:
         await _remove_namespace(target, name, listener)
@@ -112,27 +106,6 @@ def _pauses_of_adopted(record: Record, plan: Plan) -> list[Pause]:
     adopted = [obj for obj in plan.selection.selected if obj.uid in record.overwritten]
     keys = {plan.image(obj).key for obj in adopted if rules.is_shareable(obj.type.group_kind)}
     return [pause for entry in record.target_pauses if (pause := entry.pause()).key in keys]
-
-
-async def _copies(target: Cluster, record: Record, plan: Plan) -> dict[str, Object]:
-    """Returns the copies that are on the target, by UID.
-
-    What has the name of a copy and a content that the move has never written is somebody else's.
-    """
-    foreign = {ObjectKey(*parts) for parts in record.foreign}
-    entries = {entry.key: entry.digests for entry in record.copies if entry.key not in foreign}
-    spaces = sorted({(entry.group, entry.kind, entry.namespace) for entry in record.copies})
-    lists = await all_of(_list(target, plan, *space) for space in spaces)
-    there = [obj for found in lists for obj in found if obj.key in entries]
-    return {obj.uid: obj for obj in there if digest_of(obj) in entries[obj.key]}
-
-
-async def _list(target: Cluster, plan: Plan, group: str, kind: str, namespace: str) -> tuple[Object, ...]:
-    resource = find_type(plan.inventory.types, (group, kind))
-    try:
-        return (await target.list(resource, namespace)).objects if resource is not None else ()
-    except NotFoundError:
-        return ()
 
 
 async def _remove_namespace(target: Cluster, name: str, listener: Listener) -> None:

@@ -218,6 +218,13 @@ async def _run(clusters: Clusters, claims: Claims, journal: Journal, plan: Plan,
     raise AssertionError("unreachable: giving up raises")
 
 
+def _left_as(phase: Phase) -> str:
+    """Returns how a move is left that stopped in a phase before its commit point."""
+    if phase in (Phase.CLAIMED, Phase.COPYING_AHEAD):
+        return "nothing was deleted, and nothing is paused"
+    return "nothing was deleted, the source is paused"
+
+
 def _accept_cancellation() -> None:
     """Lets what has to be done after a Ctrl-C run to its end; another one ends the program at once."""
     task = asyncio.current_task()
@@ -239,7 +246,7 @@ async def _give_up(
         ) from error
     if record.options.on_failure is OnFailure.KEEP:
         raise InterruptedMoveError(
-            f"{why}\n{where}; nothing was deleted, the source is paused",
+            f"{why}\n{where}; {_left_as(record.phase)}",
             "Go on with: capi-mover resume, or undo it with: capi-mover rollback",
         ) from error
     listener(Noted(f"The move failed and is rolled back: {why}"))

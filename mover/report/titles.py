@@ -9,6 +9,7 @@ from mover.scope import described
 
 TITLES = {
     Phase.PREFLIGHT: "Checking both clusters",
+    Phase.COPYING_AHEAD: "Copying ahead",
     Phase.PAUSING: "Pausing the source",
     Phase.CREATING: "Creating on the target",
     Phase.VERIFYING: "Verifying the copies",

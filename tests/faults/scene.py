@@ -265,7 +265,7 @@ def all_listeners(*listeners: Listener) -> Listener:
     return listen
 
 
-async def stopped(scene: Scene, *stops: tuple[Phase, int], keep: bool = False) -> BaseException:
+async def stopped(scene: Scene, *stops: tuple[Phase, int], keep: bool = False, **options: Any) -> BaseException:
     """Returns what a move ends with whose task is cancelled when a phase begins (0) or at its n-th object."""
     tasks: list[asyncio.Task[object]] = []
 
@@ -276,7 +276,7 @@ async def stopped(scene: Scene, *stops: tuple[Phase, int], keep: bool = False) -
         at_object(phase, cancel, number=number) if number else at(phase, cancel) for phase, number in stops
     ]
     on_failure = OnFailure.KEEP if keep else OnFailure.ROLLBACK
-    tasks.append(asyncio.ensure_future(scene.move(all_listeners(*listeners), on_failure=on_failure)))
+    tasks.append(asyncio.ensure_future(scene.move(all_listeners(*listeners), on_failure=on_failure, **options)))
     (end,) = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(end, BaseException)
     return end

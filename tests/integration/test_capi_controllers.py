@@ -224,9 +224,10 @@ async def _watched(bed: Bed, namespace: str) -> AsyncIterator[tuple[Recorder, Re
         assert not recorder.dying, "somebody deleted an object"
 
 
-async def _witnessed_move(origin: Side, goal: Side, namespace: str) -> None:
+async def _witnessed_move(origin: Side, goal: Side, namespace: str, *, copy_ahead: bool = False) -> None:
+    options = MoveOptions(namespace=namespace, quiet_s=QUIET_S, copy_ahead=copy_ahead)
     async with Witness(origin.client, goal.client, namespaces={namespace}) as witness:
-        await move_async(origin.ref, goal.ref, MoveOptions(namespace=namespace, quiet_s=QUIET_S))
+        await move_async(origin.ref, goal.ref, options)
     witness.check()
 
 
@@ -288,12 +289,15 @@ def _group_kind(key: ObjectKey) -> GroupKind:
     return key.group, key.kind
 
 
-async def test_nothing_is_rolled_out_created_or_deleted_by_the_real_controllers(bed: Bed, namespace: str) -> None:
+@pytest.mark.parametrize("copy_ahead", [False, True], ids=["plain", "copied-ahead"])
+async def test_nothing_is_rolled_out_created_or_deleted_by_the_real_controllers(
+    bed: Bed, namespace: str, copy_ahead: bool
+) -> None:
     before = await _settled_fleet(bed, namespace)
     source, target = _sides(bed)
     refused, asked = await asyncio.gather(*(_counts(side) for side in (source, target)))
     async with _watched(bed, namespace) as (on_source, on_target):
-        await _witnessed_move(source, target, namespace)
+        await _witnessed_move(source, target, namespace, copy_ahead=copy_ahead)
         after = await _settled(target.client, namespace)
     _assert_same(before, after)
     assert on_target.seen == set(before)
@@ -340,7 +344,7 @@ async def test_a_move_back_at_once_waits_until_the_controllers_have_seen_the_end
     source, target = _sides(bed)
     async with _watched(bed, namespace) as (_, on_target):
         await _witnessed_move(source, target, namespace)
-        await _witnessed_move(target, source, namespace)
+        await _witnessed_move(target, source, namespace, copy_ahead=True)
         after = await _settled(source.client, namespace)
     _assert_same(before, after)
     # The restored True was taken for no confirmation: each controller has said False in between.

@@ -159,7 +159,8 @@ async def test_nothing_happens_to_a_machine_however_often_its_cluster_is_moved(p
         assert controllers.journal.harm() == ()
         for number in range(1, MOVES + 1):
             (origin, _), (goal, there) = sides
-            await move_async(origin, goal, MoveOptions(namespace=namespace))
+            options = MoveOptions(namespace=namespace, copy_ahead=number % 2 == 0)  # each way in turn
+            await move_async(origin, goal, options)
             after = await _settled_objects(controllers, there, namespace)
             assert controllers.journal.harm() == (), f"move {number}"
             _assert_same(fleet, before, after)

@@ -213,12 +213,16 @@ async def test_a_namespace_that_is_not_there_is_a_usage_error(pair: Pair) -> Non
         await move_async(pair.source_ref, pair.target_ref, MoveOptions(namespace="no-such-namespace"))
 
 
-async def test_every_phase_is_told_to_the_listener_in_order(pair: Pair, namespace: str) -> None:
+@pytest.mark.parametrize("copy_ahead", [False, True], ids=["plain", "copied-ahead"])
+async def test_every_phase_is_told_to_the_listener_in_order(pair: Pair, namespace: str, copy_ahead: bool) -> None:
     await _fleet(pair, namespace, workers=0, control_planes=1, spare_hosts=0, paused_conditions=False)
     told: list[Any] = []
-    report = await move_async(pair.source_ref, pair.target_ref, MoveOptions(namespace=namespace), told.append)
+    options = MoveOptions(namespace=namespace, copy_ahead=copy_ahead)
+    report = await move_async(pair.source_ref, pair.target_ref, options, told.append)
     phases = [event.phase for event in told if type(event).__name__ == "PhaseStarted"]
-    silent = (Phase.CLAIMED, Phase.ROLLING_BACK, Phase.DONE, Phase.SAVING, Phase.RELEASING, Phase.LOADING)
+    silent = {Phase.CLAIMED, Phase.ROLLING_BACK, Phase.DONE, Phase.SAVING, Phase.RELEASING, Phase.LOADING}
+    if not copy_ahead:
+        silent.add(Phase.COPYING_AHEAD)
     assert phases == [phase for phase in Phase if phase not in silent]
     assert set(report.seconds) == set(phases)
     assert sum(entry.count for entry in report.moved) == report.verified

@@ -80,6 +80,8 @@ def refusal(result: Result, exit_code: int = 2) -> str:
         (("--plan", "p", "--from-directory", "d", "--to-kubeconfig", "k"), "--plan and --from-directory"),
         (("--to-kubeconfig", "k", "--adopt", "--overwrite"), "--adopt and --overwrite"),
         (("--to-kubeconfig", "k", "-n", "ns", "-A"), "--namespace and --all-namespaces"),
+        (("--copy-ahead", "--to-directory", "d"), "--copy-ahead and --to-directory"),
+        (("--copy-ahead", "--from-directory", "d", "--to-kubeconfig", "k"), "--copy-ahead and --from-directory"),
         (("--report", "r", "--dry-run"), "--report and --dry-run"),
         (("--report", "r", "--to-directory", "d"), "--report and --to-directory"),
         (("--report", "r", "--from-directory", "d", "--to-kubeconfig", "k"), "--report and --from-directory"),
@@ -610,13 +612,13 @@ def test_the_version_is_that_of_the_package() -> None:
 
 
 def test_a_rolling_move_is_asked_for_with_its_options(library: Library) -> None:
-    how = ("--parallel-units", "5", "--fail-fast", "--order-by", "age")
+    how = ("--parallel-units", "5", "--fail-fast", "--order-by", "age", "--copy-ahead")
     result = run("move", "--kubeconfig", "a", "--to-kubeconfig", "c", "-n", "ns", "--cluster", "x", "--rolling", *how)
     assert result.exit_code == 0, result.output
     assert library.asked == [
         api.ClusterRef(Path("a"), None),
         api.ClusterRef(Path("c"), None),
-        MoveOptions(namespace="ns", clusters=("x",)),
+        MoveOptions(namespace="ns", clusters=("x",), copy_ahead=True),
         RollingOptions(parallel=5, fail_fast=True, order=UnitOrder.AGE),
     ]
     assert "2 of 2 units moved from here to there" in result.stdout

@@ -281,8 +281,8 @@ WRITES = 52
 class Life:
     """A stage whose first program dies at one of its writes, in such a way that the next one knows it is gone."""
 
-    def __init__(self, number: int, *, answered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.stage = Stage()
+    def __init__(self, number: int, *, answered: bool, monkeypatch: pytest.MonkeyPatch, **options: object) -> None:
+        self.stage = Stage(**options)
         self.before = self.stage.everything()
         self._fuse = Fuse(number, answered=answered)
         self._monkeypatch = monkeypatch

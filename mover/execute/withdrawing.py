@@ -1,0 +1,58 @@
+"""Taking copies off the target: of a move that is undone, or of an original that was gone before it was paused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from graph.build import build
+from graph.order import deletion_order
+from graph.resource import Object, ObjectKey, ResourceType
+from graph.selection import Scope, select
+from mover.concurrency import all_of
+from mover.discovery import deletion_webhooks, find_type
+from mover.errors import NotFoundError
+from mover.execute.deleting import Remover, settle_nothing
+from mover.kube import Cluster
+from mover.record import CopyEntry, Record, digest_of
+
+
+async def withdraw(
+    target: Cluster, record: Record, types: Collection[ResourceType], done: Callable[[Object], None]
+) -> None:
+    """Deletes the copies that a record names from the target, dependents first.
+
+    What has the name of a copy and a content that the move has never written is somebody else's, and stays.
+
+    Args:
+        target: The cluster with the copies.
+        record: What the move has written.
+        types: The types of what moves.
+        done: Told of each copy that is gone.
+    """
+    copies = await _copies(target, record, types)
+    order = deletion_order(select(build(copies.values()), Scope(exactly=frozenset(copies))))
+    remover = Remover(target, await deletion_webhooks(target), settle_nothing)
+    await remover.remove_all(copies, order, done)
+
+
+async def _copies(target: Cluster, record: Record, types: Collection[ResourceType]) -> dict[str, Object]:
+    """Returns the copies that are on the target, by UID."""
+    foreign = {ObjectKey(*parts) for parts in record.foreign}
+    entries = {entry.key: entry.digests for entry in record.copies if entry.key not in foreign}
+    lists = await all_of(_list(target, types, *space) for space in sorted(set(map(_space, record.copies))))
+    there = [obj for found in lists for obj in found if obj.key in entries]
+    return {obj.uid: obj for obj in there if digest_of(obj) in entries[obj.key]}
+
+
+def _space(entry: CopyEntry) -> tuple[str, str, str]:
+    return entry.group, entry.kind, entry.namespace
+
+
+async def _list(
+    target: Cluster, types: Collection[ResourceType], group: str, kind: str, namespace: str
+) -> tuple[Object, ...]:
+    resource = find_type(types, (group, kind))
+    try:
+        return (await target.list(resource, namespace)).objects if resource is not None else ()
+    except NotFoundError:
+        return ()
