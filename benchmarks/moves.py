@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 from benchmarks import bed
 from benchmarks.bed import CLUSTERS, DISTANT_MS, Scope
-from benchmarks.results import Move
+from benchmarks.results import COPY_AHEAD, Move
 
 LARGEST_DISTANT = 3_100
 LARGEST_DISTANT_FOR_CLUSTERCTL = 800
@@ -38,6 +38,7 @@ async def _measure(scope: Scope, size: int, round_trip_ms: int) -> AsyncIterator
         yield await bed.mover(scope, pair, fleet, size)
         if with_clusterctl(size, round_trip_ms):
             yield await bed.clusterctl(scope, pair.turned(), fleet, size)
-    async with bed.open_bed(round_trip_ms) as pair:
-        fleet = await bed.seed(pair, size)
-        yield await bed.mover(scope, pair, fleet, size, "--restore-status=none")
+    for flag in ("--restore-status=none", COPY_AHEAD):
+        async with bed.open_bed(round_trip_ms) as pair:
+            fleet = await bed.seed(pair, size)
+            yield await bed.mover(scope, pair, fleet, size, flag)

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks.bed import DISTANT_MS, LOOPBACK_MS
-from benchmarks.results import CLUSTERCTL, MOVER, Move, Results
+from benchmarks.results import CLUSTERCTL, COPY_AHEAD, MOVER, Move, Results
+from benchmarks.rolling import FLAG
 
 # Nothing is drawn behind the lines, and grey and these colours stand out from white as from black.
 _GREY = "#7d8590"
@@ -41,9 +42,10 @@ def draw(results: Results, path: Path) -> None:
                 if moves:
                     times.plot(sizes, [move.wall_s for move in moves], label=f"{tool}, {way}", **style)
                 _draw_pauses(pauses, moves, f"{tool}, {way}", **style)
-        rolling = sorted(results.rolling, key=lambda move: move.objects)
-        style = {"color": _ROLLING_COLOUR, "linestyle": "none", "marker": "D", "markersize": 5}
-        _draw_pauses(pauses, rolling, f"{MOVER} --rolling, loopback", **style)
+        for flags, marker in ((FLAG, "D"), (f"{FLAG} {COPY_AHEAD}", "v")):
+            style = {"color": _ROLLING_COLOUR, "linestyle": "none", "marker": marker, "markersize": 5}
+            rolling = [move for move in results.rolling if (COPY_AHEAD in move.tool) is (COPY_AHEAD in flags)]
+            _draw_pauses(pauses, sorted(rolling, key=lambda move: move.objects), f"{flags}, loopback", **style)
         handles, labels = pauses.get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)

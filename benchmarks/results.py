@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from benchmarks.pauses import percentile
 
 MOVER = "capi-mover"
+COPY_AHEAD = "--copy-ahead"
 MOVER_NO_STATUS = "capi-mover --restore-status=none"
 CLUSTERCTL = "clusterctl"
 

@@ -13,7 +13,7 @@ import orjson
 from mover.chronicle import Chronicle, windows
 from mover.errors import Difference, MoverError, Problem, RefusedError, StoppedError, UsageError, VerificationError
 from mover.execute.run import InterruptedMoveError, RolledBackError
-from mover.models import KindCount, MoveReport, RollingReport
+from mover.models import KindCount, MoveReport, Phase, RollingReport
 from mover.page.drawing import Drawn
 from mover.page.template import filled
 from mover.page.timeline import Row, phase_rows, shown, ticks, unit_rows
@@ -70,6 +70,7 @@ def report_page(
         ticks=ticks(chronicle),
         phases=phase_rows(chronicle),
         units=units,
+        looks=[phase for phase in Phase if phase in {span.phase for span in chronicle.phases if span.of_unit}],
         several=len(graphs) > 1,
         kinds=_kinds(moves),
         verified=sum(report.verified for report in moves),
