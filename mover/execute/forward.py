@@ -138,10 +138,12 @@ class Forward:
         if gone:
             of_gone = record.model_copy(update={"copies": gone})
             done = self._clock.counter(record.phase, "withdrawn")
-            await withdraw(self._target, of_gone, self.plan.inventory.types, done)
-            await self._journal.advance(
-                record.phase, copies=tuple(entry for entry in record.copies if entry.key in wanted)
-            )
+            others = await withdraw(self._target, of_gone, self.plan.inventory.types, done, self._ahead)
+            if others:
+                # Left there it would be resumed with the copies, or be taken for one.
+                raise ForeignObjectError(others, self._target.name)
+            left = tuple(entry for entry in record.copies if entry.key in wanted)
+            await self._journal.advance(record.phase, copies=left)
 
     async def _create(self, phase: Phase = Phase.CREATING) -> Copier:
         with self._clock.phase(phase, len(self.plan.creation.sequence)):

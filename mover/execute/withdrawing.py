@@ -17,31 +17,33 @@ from mover.record import CopyEntry, Record, digest_of
 
 
 async def withdraw(
-    target: Cluster, record: Record, types: Collection[ResourceType], done: Callable[[Object], None]
-) -> None:
+    target: Cluster,
+    record: Record,
+    types: Collection[ResourceType],
+    done: Callable[[Object], None],
+    made: Collection[str] = (),
+) -> tuple[ObjectKey, ...]:
     """Deletes the copies that a record names from the target, dependents first.
 
-    What has the name of a copy and a content that the move has never written is somebody else's, and stays.
+    What has the name of a copy and a content that the move has never written is somebody else's, and stays; its keys
+    are returned.
 
     Args:
         target: The cluster with the copies.
         record: What the move has written.
         types: The types of what moves.
         done: Told of each copy that is gone.
+        made: UIDs on the target of copies that this program has made, whatever the target has made of them.
     """
-    copies = await _copies(target, record, types)
+    foreign = {ObjectKey(*parts) for parts in record.foreign}
+    digests = {entry.key: entry.digests for entry in record.copies if entry.key not in foreign}
+    lists = await all_of(_list(target, types, *space) for space in sorted(set(map(_space, record.copies))))
+    there = [obj for found in lists for obj in found if obj.key in digests]
+    copies = {obj.uid: obj for obj in there if obj.uid in made or digest_of(obj) in digests[obj.key]}
     order = deletion_order(select(build(copies.values()), Scope(exactly=frozenset(copies))))
     remover = Remover(target, await deletion_webhooks(target), settle_nothing)
     await remover.remove_all(copies, order, done)
-
-
-async def _copies(target: Cluster, record: Record, types: Collection[ResourceType]) -> dict[str, Object]:
-    """Returns the copies that are on the target, by UID."""
-    foreign = {ObjectKey(*parts) for parts in record.foreign}
-    entries = {entry.key: entry.digests for entry in record.copies if entry.key not in foreign}
-    lists = await all_of(_list(target, types, *space) for space in sorted(set(map(_space, record.copies))))
-    there = [obj for found in lists for obj in found if obj.key in entries]
-    return {obj.uid: obj for obj in there if digest_of(obj) in entries[obj.key]}
+    return tuple(sorted(obj.key for obj in there if obj.uid not in copies))
 
 
 def _space(entry: CopyEntry) -> tuple[str, str, str]:

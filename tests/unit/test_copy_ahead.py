@@ -154,6 +154,34 @@ async def test_the_copy_of_what_is_deleted_before_the_pause_is_taken_away() -> N
     assert ("withdrawn", str(CA.key)) in [(e.verb, e.subject) for e in stage.events if isinstance(e, ObjectDone)]
 
 
+async def test_a_copy_that_the_target_has_changed_is_taken_away_with_its_original() -> None:
+    stage = ahead()
+
+    def change() -> None:
+        stage.target.change(CA, data={"tls.key": "Y2hhbmdlZA=="})
+        stage.source.bodies.pop(_CA_PATH)
+
+    at_the_pause(stage, change)
+    await stage.move()
+    assert not stage.target.has(CA)
+
+
+async def test_what_took_the_place_of_a_copy_whose_original_is_gone_is_left_and_stops_the_move() -> None:
+    stage = ahead()
+    theirs = make(CA.type, "c-ca", metadata={"uid": "theirs"}, data={"tls.key": "dGhlaXJz"})
+
+    def replace() -> None:
+        stage.source.bodies.pop(_CA_PATH)
+        stage.target.bodies.pop(_CA_PATH)
+        stage.target.put(theirs)
+
+    at_the_pause(stage, replace)
+    with pytest.raises(RolledBackError, match="c-ca appeared on the target cluster with other content"):
+        await stage.move()
+    assert stage.target.now(CA).uid == "theirs"
+    assert stage.source.has(CLUSTER)
+
+
 async def test_what_is_deleted_and_made_anew_before_the_pause_is_what_moves() -> None:
     stage = ahead()
     new = make(CA.type, "c-ca", owners=[CLUSTER], metadata={"uid": "another"}, data={"tls.key": "bmV3"})
