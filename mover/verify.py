@@ -18,6 +18,7 @@ from mover.concurrency import all_of
 from mover.differences import differences, names_of, normalised, uids_in
 from mover.errors import Difference, NotFoundError
 from mover.kube import Cluster
+from mover.models import MANAGER
 from mover.planning import Plan
 
 _LISTS_AT_ONCE = 4
@@ -127,11 +128,18 @@ class _Comparison:
         if obj.uid in self._made.adopted:
             owners = want["metadata"]["owners"]
             have["metadata"]["owners"] = [owner for owner in have["metadata"]["owners"] if owner in owners]
+        for side in (want, have):
+            side["metadata"]["managers"] = _without_ours(side["metadata"]["managers"])
         if not want["metadata"]["managers"]:
             # Somebody has cleared the original's managers; a server does not let a copy be without.
             have["metadata"]["managers"] = {}
         if different := differences(obj.key, want, have):
             self._found[obj.uid] = different
+
+
+def _without_ours(managers: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the field managers without this program: what it owns are the pauses, which end with the move."""
+    return {name: fields for name, fields in managers.items() if not name.startswith(f"{MANAGER} ")}
 
 
 def _without_status(managers: Mapping[str, Any]) -> dict[str, Any]:

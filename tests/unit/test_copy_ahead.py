@@ -249,7 +249,7 @@ async def test_what_is_to_be_overwritten_is_left_alone_until_the_pause(fails: bo
 
 # --- Killed at each write ---------------------------------------------------------------------------------------------
 
-WRITES = 60
+WRITES = 54
 """How many writes the small move makes that copies ahead."""
 
 

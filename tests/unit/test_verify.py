@@ -62,6 +62,14 @@ async def test_a_copy_that_differs_is_found(change: dict[str, Any], path: str) -
     assert {one.subject for one in differences} == {"Machine ns/m"}
 
 
+async def test_what_this_program_owns_is_no_difference() -> None:
+    ours = {"manager": "capi-mover", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
+    assert await found(plan_of(CLUSTER, MACHINE), {"metadata": {"managedFields": [*ENTRIES, ours]}}) == []
+    theirs = {**ours, "manager": "capi-mover-of-theirs"}
+    differences = await found(plan_of(CLUSTER, MACHINE), {"metadata": {"managedFields": [*ENTRIES, theirs]}})
+    assert [one.path for one in differences] == ["metadata.managers.capi-mover-of-theirs Update"]
+
+
 async def test_an_owner_that_leads_to_the_sources_object_is_a_difference() -> None:
     stale = [reference | {"uid": CLUSTER.uid} for reference in MACHINE.body()["metadata"]["ownerReferences"]]
     differences = await found(plan_of(CLUSTER, MACHINE), {"metadata": {"ownerReferences": stale}})
