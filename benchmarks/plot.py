@@ -48,7 +48,9 @@ def draw(results: Results, path: Path) -> None:
             _draw_pauses(pauses, sorted(rolling, key=lambda move: move.objects), f"{flags}, loopback", **style)
         handles, labels = pauses.get_legend_handles_labels()
         if handles:
-            figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+            figure.legend(
+                handles, labels, loc="outside lower center", ncols=(len(labels) + 1) // 2, frameon=False, fontsize=9
+            )
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
 
 
