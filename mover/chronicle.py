@@ -25,10 +25,10 @@ from mover.events import (
 from mover.models import Phase, UnitFate
 
 _SHOWN_WAITS = 5
-_PAUSED_IN = frozenset(
-    {Phase.PAUSING, Phase.CREATING, Phase.VERIFYING, Phase.DELETING, Phase.RESUMING, Phase.ROLLING_BACK}
-)
-_RESUMES = frozenset({Phase.RESUMING, Phase.ROLLING_BACK})
+_RESUMES = frozenset({Phase.RESUMING, Phase.ROLLING_BACK, Phase.RELEASING})
+_PAUSED_IN = _RESUMES | {Phase.PAUSING, Phase.CREATING, Phase.VERIFYING, Phase.DELETING, Phase.SAVING}
+_AFTERWARDS = frozenset({Phase.ROLLING_BACK, Phase.RELEASING})
+"""Of these alone nobody knows whether, or since when, anything was paused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,4 +276,5 @@ def windows(phases: Iterable[PhaseSpan]) -> Mapping[str, Window]:
             spans[-1].phase in _RESUMES and spans[-1].has_ended,
         )
         for scope, spans in paused.items()
+        if not _AFTERWARDS.issuperset(span.phase for span in spans)
     }

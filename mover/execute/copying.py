@@ -70,7 +70,8 @@ class Copier:
 
     def made(self) -> Made:
         """Returns what is known of the copies by now."""
-        adopted = [uid for uid in self._overwritten if self._is_adopted(uid)]
+        there = self._plan.selection.graph.objects
+        adopted = [uid for uid in self._overwritten if uid in there and self._is_adopted(uid)]
         return Made(frozenset(self.created), dict(self.new_uids), frozenset(adopted))
 
     def _is_adopted(self, uid: str) -> bool:

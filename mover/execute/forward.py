@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graph.order import Order
-from graph.resource import Object
+from graph.resource import Object, ObjectKey
 from mover.checks.ties import check_left_dependents, check_split
 from mover.differences import content
 from mover.discovery import again, deletion_webhooks
@@ -96,6 +96,7 @@ class Forward:
         created = 0
         if record.options.copy_ahead and record.phase in (Phase.CLAIMED, Phase.COPYING_AHEAD):
             await self._copy_ahead()
+        paused_from_s = self._clock.elapsed()
         if record.phase in (Phase.CLAIMED, Phase.COPYING_AHEAD, Phase.PAUSING):
             await self._pause()
         if not record.is_committed:
@@ -103,6 +104,8 @@ class Forward:
             self._require_copies_wanted()
             copier = await self._create()
             await self._verify(copier, mend=resumed or record.options.copy_ahead)
+            if resumed or record.options.copy_ahead:
+                await self._withdraw_gone()
             await self._commit()
             await self._delete(copier)
             created = len(copier.created)
@@ -110,8 +113,7 @@ class Forward:
             await self._delete(await self._complete_copies())
         await self._resume()
         await self._journal.remove()
-        unpaused_s = self._clock.seconds.get(Phase.COPYING_AHEAD, 0.0)
-        return Outcome(self.plan, created, self._clock.seconds, self._clock.elapsed() - unpaused_s)
+        return Outcome(self.plan, created, self._clock.seconds, self._clock.elapsed() - paused_from_s)
 
     async def _pause(self) -> None:
         async def note(pauses: Sequence[Pause]) -> None:
@@ -121,18 +123,20 @@ class Forward:
             known = [entry.pause() for entry in self._journal.record.pauses]
             await Pauser(self._source, self.plan, self._options, self._listener).pause(known, note)
             self.plan = await self._plan_again()
-            await self._withdraw_gone()
 
     async def _copy_ahead(self) -> None:
         """Copies what there is while the source is at work: what changes meanwhile is copied again later."""
         await self._create(Phase.COPYING_AHEAD)
         self._ahead = self.made
+        # What is paused is what there is now, not what there was before so many copies.
+        self.plan = await self._plan_again()
 
     async def _withdraw_gone(self) -> None:
-        """Takes the copies off the target whose originals were deleted after they had been copied ahead."""
+        """Takes the copies off the target whose originals are gone: copied ahead or by an earlier run, deleted since.
+
+        All other copies have their owners by now, so that the target's garbage collector takes none of them along.
+        """
         record = self._journal.record
-        if not record.options.copy_ahead:
-            return
         wanted = {image.key for image in self.plan.images()}
         gone = tuple(entry for entry in record.copies if entry.key not in wanted)
         if gone:
@@ -147,9 +151,9 @@ class Forward:
 
     async def _create(self, phase: Phase = Phase.CREATING) -> Copier:
         with self._clock.phase(phase, len(self.plan.creation.sequence)):
-            is_first = not self._journal.record.copies
+            known = frozenset(entry.key for entry in self._journal.record.copies)
             await self._prepare(phase)
-            return await self._copy_all(phase, is_first=is_first)
+            return await self._copy_all(phase, known)
 
     async def _prepare(self, phase: Phase) -> None:
         """Records what is about to be created, and creates the namespaces."""
@@ -169,15 +173,15 @@ class Forward:
             namespaces = tuple(name for name in self._journal.record.namespaces if name not in others)
             await self._journal.advance(phase, namespaces=namespaces)
 
-    async def _copy_all(self, phase: Phase, *, is_first: bool) -> Copier:
-        """Returns a copier that has made all copies which were not there yet."""
+    async def _copy_all(self, phase: Phase, known: Collection[ObjectKey]) -> Copier:
+        """Returns a copier that has made all copies which were not there yet; `known` ones may have been."""
         record = self._journal.record
         copier = Copier(self._target, self.plan, self._options, record.used, record.overwritten)
         self._copier = copier
         made = await copies_made(self._target, self.plan, {**record.used, **record.overwritten})
         try:
             unknown = {uid: copy for uid, copy in made.items() if copy not in self._ahead}
-            await self._require_own(unknown, is_first=is_first)
+            await self._require_own(unknown, known)
             copier.take_over(made)
             is_ahead = phase is Phase.COPYING_AHEAD
             done = self._clock.counter(phase, "copied" if is_ahead else "created")
@@ -189,11 +193,11 @@ class Forward:
             raise
         return copier
 
-    async def _require_own(self, made: Mapping[str, str], *, is_first: bool) -> None:
+    async def _require_own(self, made: Mapping[str, str], known: Collection[ObjectKey]) -> None:
         """What is on the target was put there by an earlier run of this move, and by nobody else.
 
-        Before the first copy nothing of ours can be there. Later a copy has the content of its original, which was
-        paused all the time; what has another content is not taken for a copy, and not overwritten.
+        What was not recorded as a copy before is none of ours. What was has a content that was recorded, too; what has
+        another content is not taken for a copy, and not overwritten.
         """
         if not made:
             return
@@ -203,14 +207,14 @@ class Forward:
         foreign = [
             image.key
             for image in images.values()
-            if is_first or (image.key in there and digest_of(there[image.key]) not in digests[image.key])
+            if image.key not in known or (image.key in there and digest_of(there[image.key]) not in digests[image.key])
         ]
         if foreign:
             raise ForeignObjectError(foreign, self._target.name)
 
     def _require_copies_wanted(self) -> None:
         """What an earlier run has copied for single Clusters still goes with them; nothing is left over."""
-        if self.plan.rules.clusters is None:
+        if self.plan.rules.clusters is None or self._options.copy_ahead:
             return
         wanted = {image.key for image in self.plan.images()}
         for entry in self._journal.record.copies:

@@ -86,7 +86,8 @@ class Metrics:
         for kind, verbs in self._verbs.items():
             found[kind, "moved"] = verbs["deleted"]
             found[kind, "rolled-back"] = verbs["removed"]
-            found[kind, "copied"] = max(0, verbs["created"] - verbs["deleted"] - verbs["removed"])
+            copied = max(verbs["created"], verbs["copied"] - verbs["withdrawn"])
+            found[kind, "copied"] = max(0, copied - verbs["deleted"] - verbs["removed"])
             found[kind, "saved"] = verbs["saved"]
         for report in ending.reports:
             if isinstance(report, MoveReport):

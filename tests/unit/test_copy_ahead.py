@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -24,6 +25,7 @@ from tests.unit.mover_builders import (
     HOST,
     KUBECONFIG,
     MACHINE,
+    PROVISIONED,
     SMALL,
     Stage,
     make,
@@ -81,10 +83,11 @@ async def test_everything_is_copied_and_paused_there_before_anything_is_paused_h
 
 
 async def test_the_time_of_copying_ahead_is_no_pause() -> None:
-    stage = ahead()
+    stage, began = ahead(), time.monotonic()
     outcome = await stage.move()
+    took = time.monotonic() - began
     paused = sum(seconds for phase, seconds in outcome.seconds.items() if phase is not Phase.COPYING_AHEAD)
-    assert paused <= outcome.paused_s < paused + outcome.seconds[Phase.COPYING_AHEAD]
+    assert paused <= outcome.paused_s <= took - outcome.seconds[Phase.COPYING_AHEAD]
 
 
 async def test_at_no_moment_is_an_object_unpaused_on_both_clusters() -> None:
@@ -208,6 +211,82 @@ async def test_what_somebody_else_makes_on_the_target_before_the_pause_is_not_ta
         await stage.move()
     assert stage.target.now(CA).body()["data"] == {"tls.key": "dGhlaXJz"}
     assert stage.source.has(CA)
+
+
+def while_it_is_copied(stage: Stage, happens: Callable[[], object]) -> None:
+    """Lets something happen once, while copies are made ahead."""
+    meanwhile(stage.target, "POST", "/machines", happens)
+
+
+async def test_what_the_user_pauses_while_it_is_copied_stays_paused() -> None:
+    stage = ahead()
+    while_it_is_copied(stage, lambda: stage.source.change(CLUSTER, spec={"paused": True}))
+    await stage.move()
+    assert stage.target.now(CLUSTER).body()["spec"]["paused"] is True
+    assert rules.HOST_PAUSED_ANNOTATION not in stage.target.now(HOST).annotations
+
+
+async def test_a_cluster_that_comes_while_it_is_copied_is_paused_before_it_moves() -> None:
+    stage, new = ahead(), make(rules.CLUSTER, "new", metadata={"uid": "new"}, spec={"n": 1})
+    while_it_is_copied(stage, lambda: stage.source.put(new))
+    await stage.move()
+    writes = [line for line in stage.source.log if line.endswith("/clusters/new") and not line.startswith("GET")]
+    assert [line.partition(" ")[0] for line in writes] == ["PATCH", "DELETE"]
+    assert stage.target.now(new).body()["spec"] == {"n": 1}
+
+
+async def test_a_cluster_that_goes_while_it_is_copied_does_not_move() -> None:
+    other = make(rules.CLUSTER, "other", spec={"n": 1}, status=PROVISIONED)
+    stage = ahead(other)
+    while_it_is_copied(stage, lambda: stage.source.bodies.pop(object_path(other.type, other.key)))
+    outcome = await stage.move()
+    assert not stage.target.has(other)
+    assert outcome.created == len(SMALL)
+
+
+async def test_what_comes_on_both_sides_is_not_taken_for_a_copy_though_it_is_equal() -> None:
+    stage, new = ahead(), late()
+    theirs = make(CA.type, "late", metadata={"uid": "theirs"}, data={"a": "eA=="})
+
+    def come() -> None:
+        stage.source.put(new)
+        stage.target.put(theirs)
+
+    at_the_pause(stage, come)
+    with pytest.raises(RolledBackError, match="late appeared on the target cluster"):
+        await stage.move()
+    assert stage.target.now(new).uid == "theirs"
+    assert stage.source.has(new)
+
+
+async def test_what_is_to_be_overwritten_may_go_while_it_is_copied() -> None:
+    stage = ahead(existing=ExistingPolicy.OVERWRITE)
+    theirs = make(KUBECONFIG.type, KUBECONFIG.key.name, metadata={"uid": "theirs"}, data={"value": "b2xk"})
+    stage.target.put(make(NAMESPACES, "ns", namespace=""), theirs)
+    while_it_is_copied(stage, lambda: stage.source.bodies.pop(object_path(KUBECONFIG.type, KUBECONFIG.key)))
+    await stage.move()
+    assert stage.target.now(KUBECONFIG).uid == "theirs"
+
+
+async def test_a_copy_whose_owner_has_gone_has_its_new_one_before_that_of_the_owner_goes() -> None:
+    boss = late("boss")
+    before, after = (
+        make(CA.type, "handed", owners=[owner], metadata={"uid": "handed", "resourceVersion": version})
+        for owner, version in ((boss, "1"), (CLUSTER, "2"))
+    )
+    stage = ahead(boss, before)
+
+    def hand_over() -> None:
+        stage.source.bodies.pop(object_path(boss.type, boss.key))
+        stage.source.put(after)
+
+    at_the_pause(stage, hand_over)
+    await stage.move()
+    renewed = next(n for n, line in enumerate(stage.target.log) if line.startswith("PUT") and "handed" in line)
+    removed = next(n for n, line in enumerate(stage.target.log) if line.startswith("DELETE") and "boss" in line)
+    assert renewed < removed
+    assert [owner.kind for owner in stage.target.now(after).owners] == ["Cluster"]
+    assert not stage.target.has(boss)
 
 
 async def test_a_failure_ahead_is_undone_and_nothing_was_ever_paused() -> None:

@@ -155,6 +155,18 @@ def test_a_move_that_stops_is_measured_up_to_its_end(file: Path, clock: Clock) -
     assert found[at("result", result="stopped")] == 1
 
 
+def test_copies_made_ahead_are_copies_until_they_are_withdrawn(file: Path) -> None:
+    ahead: tuple[Event, ...] = (
+        PhaseStarted(Phase.COPYING_AHEAD, 3),
+        *(ObjectDone(Phase.COPYING_AHEAD, f"Machine ns/m{number}", "copied") for number in range(3)),
+        PhaseEnded(Phase.COPYING_AHEAD, 1.0),
+    )
+    withdrawn = ObjectDone(Phase.VERIFYING, "Machine ns/m2", "withdrawn")
+    labels = {"kind": "Machine", "fate": "copied"}
+    assert samples(file, ahead, STOPPED)[at("objects", **labels)] == 3
+    assert samples(file, (*ahead, withdrawn), STOPPED)[at("objects", **labels)] == 2
+
+
 def test_what_was_rolled_back_has_no_copy_any_more_and_is_not_paused(file: Path, clock: Clock) -> None:
     back: tuple[Event, ...] = (
         PhaseStarted(Phase.ROLLING_BACK),

@@ -178,6 +178,25 @@ def test_a_pause_that_was_begun_by_an_earlier_run_is_counted_from_the_first_phas
 
 
 @pytest.mark.parametrize(
+    ("phases", "found"),
+    [
+        ((Phase.COPYING_AHEAD, Phase.ROLLING_BACK), []),
+        ((Phase.COPYING_AHEAD, Phase.PAUSING, Phase.ROLLING_BACK), [(2, 4, True)]),
+        ((Phase.PAUSING, Phase.SAVING, Phase.RELEASING), [(1, 4, True)]),
+        ((Phase.PAUSING, Phase.SAVING), [(1, 3, False)]),
+        ((Phase.RELEASING,), []),
+    ],
+)
+def test_a_pause_begins_with_what_is_paused_and_ends_with_its_resume(
+    phases: tuple[Phase, ...], found: list[tuple[float, float, bool]]
+) -> None:
+    story = Story()
+    story.go_through(phases)
+    seen = windows(story.chronicler.chronicle().phases).values()
+    assert [(window.started_s, window.ended_s, window.is_over) for window in seen] == found
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.0, "0.00 s"), (0.314, "0.31 s"), (12.34, "12.3 s"), (59.96, "1 min 0 s"), (75.4, "1 min 15 s")],
 )
