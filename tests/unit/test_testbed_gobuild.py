@@ -1,6 +1,7 @@
 """What is built, from which module text, and where it is kept; nothing is built here."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def test_kubernetes_takes_its_staging_modules_from_their_own_releases() -> None:
         {"k8s.io/api": "./staging/src/k8s.io/api", "k8s.io/sample": "./staging/src/k8s.io/sample"},
     )
 
-    text = gobuild.module_text(RECIPES[Tool.KUBE_APISERVER], "v1.36.3", go_mod)
+    text = gobuild.module_text([RECIPES[Tool.KUBE_APISERVER]], "v1.36.3", go_mod)
 
     assert text.split("\n\n") == [
         "module testbed",
@@ -44,7 +45,7 @@ def test_cluster_api_takes_its_own_modules_in_its_own_version() -> None:
     module = "sigs.k8s.io/cluster-api/api"
     go_mod = _go_mod("1.26.0", {module: _PLACEHOLDER}, {module: "./api"})
 
-    text = gobuild.module_text(RECIPES[Tool.CLUSTERCTL], "v1.14.2", go_mod)
+    text = gobuild.module_text([RECIPES[Tool.CLUSTERCTL]], "v1.14.2", go_mod)
 
     assert f"replace {module} => {module} v1.14.2" in text
 
@@ -53,13 +54,13 @@ def test_a_module_that_is_required_in_a_real_version_keeps_it() -> None:
     module = "go.etcd.io/etcd/api/v3"
     go_mod = _go_mod("1.26.0", {module: "v3.6.15"}, {module: "../api"})
 
-    text = gobuild.module_text(RECIPES[Tool.ETCD], "v3.6.16", go_mod)
+    text = gobuild.module_text([RECIPES[Tool.ETCD]], "v3.6.16", go_mod)
 
     assert f"replace {module} => {module} v3.6.15" in text
 
 
 def test_a_module_without_replacements_needs_none() -> None:
-    text = gobuild.module_text(RECIPES[Tool.CLUSTERCTL], "v1.13.6", {"Go": "1.25.0", "Replace": None})
+    text = gobuild.module_text([RECIPES[Tool.CLUSTERCTL]], "v1.13.6", {"Go": "1.25.0", "Replace": None})
 
     assert "replace" not in text
 
@@ -71,11 +72,11 @@ def test_a_replacement_by_a_published_module_is_not_repeated() -> None:
         "Replace": [{"Old": {"Path": "example.com/a"}, "New": {"Path": "example.com/b", "Version": "v1.0.0"}}],
     }
 
-    assert "replace" not in gobuild.module_text(RECIPES[Tool.ETCD], "v3.6.16", go_mod)
+    assert "replace" not in gobuild.module_text([RECIPES[Tool.ETCD]], "v3.6.16", go_mod)
 
 
 def test_an_old_module_is_built_with_a_go_directive_that_knows_tools() -> None:
-    text = gobuild.module_text(RECIPES[Tool.TOXIPROXY], "v2.5.0", {"Go": "1.17"})
+    text = gobuild.module_text([RECIPES[Tool.TOXIPROXY]], "v2.5.0", {"Go": "1.17"})
 
     assert "\ngo 1.24\n" in text
 
@@ -145,8 +146,8 @@ def test_two_at_once_build_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     builds: list[Path] = []
     meeting = threading.Barrier(2)
 
-    def build(tool: Tool, version: str, path: Path) -> None:
-        builds.append(_fake_program(path))
+    def build(tools: Sequence[Tool], version: str) -> None:
+        builds.extend(_fake_program(gobuild.cache_path(tool, version)) for tool in tools)
 
     def ask() -> None:
         meeting.wait(timeout=10)
@@ -166,11 +167,11 @@ def test_a_failed_build_shows_the_end_of_the_output(tmp_path: Path, capsys: pyte
     command = ["sh", "-c", "for i in $(seq 100); do echo line $i; done; exit 1"]
 
     with pytest.raises(BuildError) as caught:
-        gobuild._run_with_progress(command, tmp_path, "thing v1", "1 second")
+        gobuild._run_with_progress(command, tmp_path, "thing v1")
 
     assert caught.value.output.splitlines()[-1] == "line 100"
     assert "line 1\n" not in str(caught.value)
-    assert "thing v1: takes about 1 second, once" in capsys.readouterr().err
+    assert capsys.readouterr().err == "thing v1\n"
 
 
 def test_a_build_says_that_it_goes_on(
@@ -178,9 +179,12 @@ def test_a_build_says_that_it_goes_on(
 ) -> None:
     monkeypatch.setattr(gobuild, "_HEARTBEAT_S", 0.05)
 
-    gobuild._run_with_progress(["sleep", "0.3"], tmp_path, "thing v1", "1 second")
+    command = ["sh", "-c", "printf 'go: a word\\none/package\\n'; sleep 0.3; echo other/package"]
 
-    assert capsys.readouterr().err.count("thing v1: 0 s so far") >= 2
+    output = gobuild._run_with_progress(command, tmp_path, "thing v1", lambda text: f"{gobuild._packages(text)} of 2")
+
+    assert capsys.readouterr().err.count("thing v1: 1 of 2, 0 s so far") >= 2
+    assert gobuild._packages(output) == 2
 
 
 @pytest.mark.parametrize(("there", "package"), [("core", "example.org/m/core"), (".", "example.org/m")])
@@ -189,9 +193,35 @@ def test_a_program_that_has_moved_is_built_from_where_it_is_in_this_version(
 ) -> None:
     (tmp_path / there).mkdir(exist_ok=True)
     (tmp_path / there / "main.go").touch()
-    recipe = gobuild.Recipe("example.org/m", "example.org/m/core", "etcd", "now", former_package="example.org/m")
+    recipe = gobuild.Recipe("example.org/m", "example.org/m/core", "etcd", former_package="example.org/m")
     assert recipe.in_module(tmp_path).package == package
 
 
 def test_a_program_that_has_never_moved_is_where_its_recipe_says(tmp_path: Path) -> None:
     assert RECIPES[Tool.ETCD].in_module(tmp_path) == RECIPES[Tool.ETCD]
+
+
+def test_the_programs_of_a_module_are_built_together_and_two_modules_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    builds: list[list[Tool]] = []
+    meeting = threading.Barrier(2)
+
+    def build(tools: Sequence[Tool], version: str) -> None:
+        meeting.wait(timeout=10)
+        builds.append(list(tools))
+
+    monkeypatch.setattr(gobuild, "_build", build)
+    gobuild.ensure([Tool.KUBE_APISERVER, Tool.ETCD, Tool.KUBECTL], Versions())
+
+    assert sorted(builds) == [[Tool.ETCD], [Tool.KUBE_APISERVER, Tool.KUBECTL]]
+
+
+@pytest.mark.parametrize(
+    ("tool", "name"),
+    [(Tool.ETCD, "server"), (Tool.TOXIPROXY, "server"), (Tool.KUBECTL, "kubectl"), (Tool.CAPI_CORE, "core")],
+)
+def test_a_program_is_named_as_go_names_it(tool: Tool, name: str) -> None:
+    assert RECIPES[tool].program == name
