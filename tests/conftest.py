@@ -12,6 +12,9 @@ from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from tests import durations, stacks, tallies
 from tests.durations import Durations
+from tests.testbed.pair import empty_pair, pair, planes, second_pair, second_planes
+
+__all__ = ["empty_pair", "pair", "planes", "second_pair", "second_planes"]
 
 TOGETHER = frozenset({"tests/differential"})
 """Folders whose files belong in one process: the last of them looks at what the others have left."""

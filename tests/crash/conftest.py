@@ -1,4 +1,4 @@
-"""Two control planes for the crash tests, what an undisturbed move makes of the fleet, and the summary."""
+"""The programs of the crash tests, what an undisturbed move makes of the fleet, and the summary."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from tests.crash.driver import Command
 from tests.crash.drivers import Drivers
 from tests.crash.world import State, World
 from tests.tallies import TALLIES
-from tests.testbed.pair import Pair, pair, planes
-
-__all__ = ["pair", "planes"]
-
+from tests.testbed.pair import Pair
 
 TALLY = TALLIES["crash"]
 """What the crash tests have done so far; tests add to it, the summary reads it."""

@@ -1,24 +1,21 @@
-"""Four control planes for the whole suite, and the summary at the end."""
+"""The twin pairs of the suite, and the summary at the end."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from tests.differential import run
 from tests.differential.kinds import MADE_UP
-from tests.differential.run import Arena, Cluster, Pair, Report
+from tests.differential.run import Arena, Cluster, Report
 from tests.tallies import TALLIES
-from tests.testbed.client import AdminClient
-from tests.testbed.crds import install
-from tests.testbed.kind import ManagementCluster
-from tests.testbed.management import start_management_pair
+from tests.testbed.crds import CRDS_PATH, install
+from tests.testbed.pair import Pair
 
 _COUNTS = TALLIES["differential"]
 _DEPARTURES = TALLIES["departures"]
@@ -66,32 +63,20 @@ def tally() -> Tally:
     return _TALLY
 
 
-@pytest.fixture(scope="package")
-def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ManagementCluster, ...]]:
-    with ExitStack() as stack:
-        found: list[ManagementCluster] = []
-        for tool in ("clusterctl", "capi-mover"):
-            pair = start_management_pair((f"{tool}-source", f"{tool}-target"), tmp_path_factory.mktemp(tool))
-            found += pair
-            for plane in pair:
-                stack.callback(plane.stop)
-        yield tuple(found)
-
-
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
-async def arena(
-    planes: tuple[ManagementCluster, ...], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Arena]:
-    async with AsyncExitStack() as stack:
-        clusters = [await _cluster(stack, plane.kubeconfig) for plane in planes]
-        await asyncio.gather(*(install(cluster.client, [kind.crd() for kind in MADE_UP]) for cluster in clusters))
-        for plane in planes:
-            plane.restart_controller_manager()  # it looks for new kinds every 30 seconds only
-        yield Arena(Pair(*clusters[:2]), Pair(*clusters[2:]), tmp_path_factory.mktemp("home"))
-
-
-async def _cluster(stack: AsyncExitStack, kubeconfig: Path) -> Cluster:
-    return Cluster(kubeconfig, await stack.enter_async_context(AdminClient(kubeconfig)))
+async def arena(second_pair: Pair, pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
+    """Gives clusterctl the second pair and capi-mover the first, both with the kinds that only this suite has."""
+    sides = [(plane, client) for each in (second_pair, pair) for plane, client in each.sides]
+    crds = [kind.crd() for kind in MADE_UP]
+    await asyncio.gather(*(install(client, crds) for _, client in sides))
+    for plane, _ in sides:
+        plane.restart_controller_manager()  # it looks for new kinds every 30 seconds only
+    oracle_source, oracle_target, source, target = (Cluster(plane.kubeconfig, client) for plane, client in sides)
+    twins = run.Pair(oracle_source, oracle_target), run.Pair(source, target)
+    yield Arena(*twins, tmp_path_factory.mktemp("home"))
+    for crd in crds:
+        path = f"{CRDS_PATH}/{crd['metadata']['name']}"
+        await asyncio.gather(*(client.delete(path) for _, client in sides))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -21,13 +21,11 @@ from tests.faults.ledger import LEDGER
 from tests.faults.scene import SMALL, Scene, make_scene
 from tests.integration.conftest import namespace
 from tests.testbed.client import AdminClient
-from tests.testbed.kind import ManagementCluster
-from tests.testbed.management import start_management_pair
-from tests.testbed.pair import Pair, pair, planes
+from tests.testbed.pair import Pair
 from tests.testbed.toxiproxy import Toxiproxy
 from tests.testbed.witness import Expectations, Rule, Violation, Witness
 
-__all__ = ["namespace", "pair", "planes"]
+__all__ = ["namespace"]
 
 _EXCUSED: dict[str, frozenset[Rule]] = {}
 
@@ -130,28 +128,12 @@ async def _assert_nothing_lost(scene: Scene) -> None:
     assert not lost, f"lost: {', '.join(map(str, sorted(lost)))}"
 
 
-@pytest.fixture(scope="package")
-def fragile_planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ManagementCluster, ManagementCluster]]:
-    """Two clusters of whom a test may stop and restart what it likes."""
-    source, target = start_management_pair(("old", "new"), tmp_path_factory.mktemp("fragile"))
-    yield source, target
-    source.stop()
-    target.stop()
-
-
-@pytest_asyncio.fixture(scope="package", loop_scope="session")
-async def fragile_pair(fragile_planes: tuple[ManagementCluster, ManagementCluster]) -> AsyncIterator[Pair]:
-    async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(AdminClient(plane.kubeconfig)) for plane in fragile_planes]
-        yield Pair(*fragile_planes, *clients)
-
-
 @pytest.fixture
-async def fragile(fragile_pair: Pair, namespace: str, wire: wires.Wire) -> AsyncIterator[Scene]:
+async def fragile(second_pair: Pair, namespace: str, wire: wires.Wire) -> AsyncIterator[Scene]:
     """A fleet on the pair that may be restarted; both servers run again at the end."""
-    made = await make_scene(fragile_pair, namespace)
+    made = await make_scene(second_pair, namespace)
     yield made
-    for plane in (fragile_pair.source, fragile_pair.target):
+    for plane in (second_pair.source, second_pair.target):
         plane.start_apiserver()
     await _assert_nothing_lost(made)
 

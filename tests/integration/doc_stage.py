@@ -20,28 +20,22 @@ import pyrage  # type: ignore[import-untyped]
 
 from mover.pivot.choices import IRONIC_NAMESPACE, OPERATOR_PLACE
 from tests.documents import PROGRAM, REPOSITORY, Command
-from tests.integration.deployments import ALL_DEPLOYMENTS, Deployer, deploy, deployment
+from tests.integration.deployments import Deployer, deploy, deployment
 from tests.integration.programs import environment
 from tests.testbed import gobuild
-from tests.testbed.client import AdminClient, AdminError
-from tests.testbed.collector import wait_for_collector
+from tests.testbed.client import AdminClient
 from tests.testbed.fleet import FleetSpec, build
 from tests.testbed.gobuild import Tool
-from tests.testbed.inspect import objects
-from tests.testbed.pair import Pair
+from tests.testbed.pair import Pair, clear
 from tests.testbed.pause_reporter import PauseReporter
 from tests.testbed.providers import default_providers
 from tests.testbed.versions import Versions
-from tests.testbed.witness import collection_path
 
 NAMESPACE = "metal3"
 TIMEOUT_S = 300.0
 _SECOND = "edge"
 _IRONIC = "ironic"
 _OPERATOR = OPERATOR_PLACE.partition("/")[2]
-_RECORDS = "/api/v1/namespaces/default/configmaps"
-_LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
-_NAMESPACES = "/api/v1/namespaces"
 _READING = frozenset({"plan", "explain", "preflight", "rbac", "diff", "status", "backup"})
 
 
@@ -74,7 +68,6 @@ class Stage:
         pair: The clusters.
         folder: The folder that commands are run in; it has the kubeconfigs that the documents name.
         scene: What is on the clusters.
-        lasting: The namespaces that were there at the beginning.
         programs: The folders with the programs.
     """
 
@@ -82,7 +75,6 @@ class Stage:
     folder: Path
     programs: tuple[Path, ...]
     scene: Scene = Scene.USED
-    lasting: frozenset[str] = frozenset()
     _controllers: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def begin_page(self) -> None:
@@ -204,33 +196,15 @@ class Stage:
 
     async def _clear(self) -> None:
         await self._controllers.aclose()
-        async with asyncio.TaskGroup() as group:
-            for client in _clients(self.pair):
-                group.create_task(self._clear_one(client))
-
-    async def _clear_one(self, client: AdminClient) -> None:
-        """Takes off a cluster what commands and scenes have put there."""
-        spaces = [item["metadata"]["name"] for item in await client.list_all(_NAMESPACES)]
-        for space in set(spaces) - self.lasting:
-            for key, obj in (await objects(client, space)).items():
-                if key.name != "kube-root-ca.crt":
-                    await _delete(client, f"{collection_path(obj.type, space)}/{key.name}")
-        for item in await client.list_all(ALL_DEPLOYMENTS):
-            await _delete(client, deployment(item["metadata"]["namespace"], item["metadata"]["name"]))
-        for path in (_RECORDS, _LEASES):
-            for item in await client.list_all(path):
-                if item["metadata"]["name"].startswith("capi-mover"):
-                    await _delete(client, f"{path}/{item['metadata']['name']}")
-        await wait_for_collector(client)
+        await asyncio.gather(*map(clear, _clients(self.pair)))
 
 
-async def stage_of(pair: Pair, folder: Path) -> Stage:
+def stage_of(pair: Pair, folder: Path) -> Stage:
     """Returns a stage with nothing on it."""
-    spaces = [{item["metadata"]["name"] for item in await one.list_all(_NAMESPACES)} for one in _clients(pair)]
     versions = Versions.from_environment()
     tools = [gobuild.binary(tool, versions).parent for tool in (Tool.KUBECTL, Tool.CLUSTERCTL)]
     programs = (Path(sys.executable).parent, *tools)
-    return Stage(pair, folder, programs, lasting=frozenset.union(*map(frozenset, spaces)))
+    return Stage(pair, folder, programs)
 
 
 def _clients(pair: Pair) -> Iterable[AdminClient]:
@@ -256,13 +230,3 @@ def _changes(command: Command) -> bool:
     if not ours or len(command.parts) > 1 or "--keep-paused" in ours:
         return True
     return ours[0] not in _READING and "--dry-run" not in ours
-
-
-async def _delete(client: AdminClient, path: str) -> None:
-    """Deletes an object and its finalizers; it may be gone meanwhile."""
-    try:
-        await client.patch_merge(path, {"metadata": {"finalizers": None}})
-        await client.delete(path)
-    except AdminError as error:
-        if error.status != 404:
-            raise

@@ -7,7 +7,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from tests.testbed.controlplane import ControlPlane, ControlPlaneOptions, start_pair
-from tests.testbed.kind import wants_kind
+from tests.testbed.kind import ManagementCluster, wants_kind
+from tests.testbed.pair import Planes
 from tests.testbed.pki import Authority
 from tests.testbed.processes import Child
 from tests.testbed.toxiproxy import Toxiproxy
@@ -82,14 +83,13 @@ def _children(plane: ControlPlane) -> list[Child]:
     return [part for part in parts if part is not None]
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane.start("plane", tmp_path_factory.mktemp("plane")) as plane:
-        yield plane
+@pytest.fixture
+def plane(planes: Planes) -> ManagementCluster:
+    return planes[0]
 
 
 @pytest.fixture
-def client(plane: ControlPlane, tmp_path: Path) -> _Client:
+def client(plane: ManagementCluster, tmp_path: Path) -> _Client:
     return _Client(plane.kubeconfig, tmp_path)
 
 
@@ -122,14 +122,14 @@ def test_a_deleted_namespace_goes_with_what_is_in_it(client: _Client) -> None:
     _wait(lambda: client.call("GET", "/api/v1/namespaces/short-lived")[0] == 404, timeout_s=60)
 
 
-def test_a_client_with_another_authority_refuses_the_server(plane: ControlPlane) -> None:
+def test_a_client_with_another_authority_refuses_the_server(plane: ManagementCluster) -> None:
     context = ssl.create_default_context(cadata=Authority.create("stranger").pem.decode())
 
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         urllib.request.urlopen(f"{plane.server}/readyz", context=context, timeout=10)
 
 
-def test_a_strict_client_accepts_the_server(plane: ControlPlane) -> None:
+def test_a_strict_client_accepts_the_server(plane: ManagementCluster) -> None:
     context = ssl.create_default_context(cadata=plane.ca_pem.decode())
     context.verify_flags |= ssl.VERIFY_X509_STRICT  # the default from Python 3.13 on
     context.load_cert_chain(plane.admin_cert, plane.admin_key)
@@ -138,7 +138,7 @@ def test_a_strict_client_accepts_the_server(plane: ControlPlane) -> None:
         assert response.status == 200
 
 
-def test_another_user_has_no_rights(plane: ControlPlane, tmp_path: Path) -> None:
+def test_another_user_has_no_rights(plane: ManagementCluster, tmp_path: Path) -> None:
     stranger = _Client(plane.kubeconfig_for("stranger", ["strangers"]), tmp_path)
 
     status, answer = stranger.call("GET", _CONFIG_MAPS)
@@ -147,13 +147,13 @@ def test_another_user_has_no_rights(plane: ControlPlane, tmp_path: Path) -> None
     assert 'User "stranger"' in answer["message"]
 
 
-def test_kubeconfigs_are_readable_by_their_owner_only(plane: ControlPlane) -> None:
+def test_kubeconfigs_are_readable_by_their_owner_only(plane: ManagementCluster) -> None:
     paths = (plane.kubeconfig, plane.kubeconfig_for("somebody"), plane.kubeconfig_via("https://127.0.0.1:1"))
 
     assert [oct(path.stat().st_mode & 0o777) for path in paths] == ["0o600"] * 3
 
 
-def test_a_request_through_a_slow_proxy_is_slow(plane: ControlPlane, tmp_path: Path) -> None:
+def test_a_request_through_a_slow_proxy_is_slow(plane: ManagementCluster, tmp_path: Path) -> None:
     with Toxiproxy(tmp_path) as faults:
         address = faults.add("slow", plane.server)
         client = _Client(plane.kubeconfig_via(f"https://{address}"), tmp_path)
@@ -167,7 +167,7 @@ def test_a_request_through_a_slow_proxy_is_slow(plane: ControlPlane, tmp_path: P
         assert time.monotonic() - started >= 0.1
 
 
-def test_a_disabled_proxy_refuses_connections_until_it_is_enabled(plane: ControlPlane, tmp_path: Path) -> None:
+def test_a_disabled_proxy_refuses_connections_until_it_is_enabled(plane: ManagementCluster, tmp_path: Path) -> None:
     with Toxiproxy(tmp_path) as faults:
         client = _Client(plane.kubeconfig_via(f"https://{faults.add('broken', plane.server)}"), tmp_path)
         faults.disable("broken")
@@ -179,7 +179,7 @@ def test_a_disabled_proxy_refuses_connections_until_it_is_enabled(plane: Control
         assert client.call("GET", "/version")[0] == 200
 
 
-def test_a_removed_fault_is_gone(plane: ControlPlane, tmp_path: Path) -> None:
+def test_a_removed_fault_is_gone(plane: ManagementCluster, tmp_path: Path) -> None:
     with Toxiproxy(tmp_path) as faults:
         client = _Client(plane.kubeconfig_via(f"https://{faults.add('reset', plane.server)}"), tmp_path)
         toxic = faults.toxic("reset", "reset_peer", attributes={"timeout": 0})
@@ -191,30 +191,29 @@ def test_a_removed_fault_is_gone(plane: ControlPlane, tmp_path: Path) -> None:
         assert client.call("GET", "/version")[0] == 200
 
 
-def test_data_survives_a_restart_of_the_server_and_a_crash_of_etcd(tmp_path: Path) -> None:
-    options = ControlPlaneOptions(controller_manager=False)
-    with ControlPlane.start("restarted", tmp_path, options=options) as plane:
-        client = _Client(plane.kubeconfig, tmp_path)
-        _, before = client.call("POST", _CONFIG_MAPS, _config_map("kept"))
+def test_data_survives_a_restart_of_the_server_and_a_crash_of_etcd(second_planes: Planes, tmp_path: Path) -> None:
+    plane = second_planes[0]
+    client = _Client(plane.kubeconfig, tmp_path)
+    _, before = client.call("POST", _CONFIG_MAPS, _config_map("kept"))
 
-        plane.restart_apiserver()
-        plane.restart_etcd()
+    plane.restart_apiserver()
+    plane.restart_etcd()
 
-        assert client.call("GET", f"{_CONFIG_MAPS}/kept")[1]["metadata"]["uid"] == before["metadata"]["uid"]
+    assert client.call("GET", f"{_CONFIG_MAPS}/kept")[1]["metadata"]["uid"] == before["metadata"]["uid"]
 
 
-def test_a_crashed_server_refuses_connections_until_it_is_started(tmp_path: Path) -> None:
-    options = ControlPlaneOptions(controller_manager=False)
-    with ControlPlane.start("crashed", tmp_path, options=options) as plane:
-        client = _Client(plane.kubeconfig, tmp_path)
-        assert plane.apiserver is not None
-        plane.apiserver.kill()
+def test_a_crashed_server_refuses_connections_until_it_is_started(second_planes: Planes, tmp_path: Path) -> None:
+    plane = second_planes[0]
+    assert isinstance(plane, ControlPlane)
+    assert plane.apiserver is not None
+    client = _Client(plane.kubeconfig, tmp_path)
+    plane.apiserver.kill()
 
-        with pytest.raises(urllib.error.URLError, match="refused"):
-            client.call("GET", "/version")
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        client.call("GET", "/version")
 
-        plane.start_apiserver()
-        assert client.call("GET", "/version")[0] == 200
+    plane.start_apiserver()
+    assert client.call("GET", "/version")[0] == 200
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
@@ -225,6 +224,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 def test_a_pair_starts_and_leaves_no_process_behind(tmp_path: Path) -> None:
+    # Of its own: it ends them.
     source, target = start_pair(("source", "target"), tmp_path)
     with source, target:
         children = [*_children(source), *_children(target)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -11,12 +10,7 @@ import pytest_asyncio
 from tests import documents
 from tests.documents import Command
 from tests.integration.doc_stage import Stage, stage_of
-from tests.testbed.client import AdminClient
-from tests.testbed.kind import ManagementCluster
-from tests.testbed.management import start_management_pair
 from tests.testbed.pair import Pair
-
-Clusters = tuple[ManagementCluster, ManagementCluster]
 
 
 def _by_page() -> dict[str, list[Command]]:
@@ -32,22 +26,11 @@ def _by_page() -> dict[str, list[Command]]:
 COMMANDS = _by_page()
 
 
-@pytest.fixture(scope="module")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
-    """Returns clusters of their own: the documents speak of all namespaces, too."""
-    source, target = start_management_pair(("source", "target"), tmp_path_factory.mktemp("documents"))
-    yield source, target
-    source.stop()
-    target.stop()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stage(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(AdminClient(one.kubeconfig)) for one in clusters]
-        made = await stage_of(Pair(*clusters, *clients), tmp_path_factory.mktemp("folder") / "page")
-        stack.push_async_callback(made.close)
-        yield made
+async def stage(second_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    made = stage_of(second_pair, tmp_path_factory.mktemp("folder") / "page")
+    yield made
+    await made.close()
 
 
 @pytest.mark.parametrize("page", COMMANDS)

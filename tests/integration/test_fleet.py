@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from graph.resource import ObjectKey
-from tests.testbed import gobuild
 from tests.testbed.client import AdminClient, AdminError
-from tests.testbed.controlplane import ControlPlane
-from tests.testbed.crds import CRDS_PATH, capi_crds, install
+from tests.testbed.crds import CRDS_PATH
 from tests.testbed.fleet import Fleet, FleetSpec, build, drafts, model
-from tests.testbed.metal3_crds import metal3_crds
-from tests.testbed.providers import install_providers
-from tests.testbed.versions import Versions
+from tests.testbed.pair import Pair
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PLAIN = FleetSpec()
+PLAIN = FleetSpec(namespace="plain")
 CLASSY = FleetSpec(namespace="classy", clusters=2, topology=True, host_owners=True)
-CRD_TIMEOUT_S = 240.0
 COLLECTOR_TIMEOUT_S = 180.0
 
 Bodies = dict[ObjectKey, Any]
@@ -46,26 +38,15 @@ class Made:
         return [body for key, body in self.bodies.items() if key.kind == kind]
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane.start("fleet", tmp_path_factory.mktemp("fleet")) as started:
-        yield started
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def client(plane: ControlPlane) -> AsyncIterator[AdminClient]:
-    module = Path(gobuild.module_dir("sigs.k8s.io/cluster-api", Versions.from_environment().cluster_api))
-    async with AsyncExitStack() as stack:
-        opened = await stack.enter_async_context(AdminClient(plane.kubeconfig))
-        await install(opened, (*capi_crds(module), *metal3_crds()), timeout_s=CRD_TIMEOUT_S)
-        await install_providers(opened)
-        yield opened
+@pytest.fixture
+def client(pair: Pair) -> AdminClient:
+    return pair.on_source
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=[PLAIN, CLASSY], ids=["plain", "classy"])
-async def made(client: AdminClient, request: pytest.FixtureRequest) -> Made:
-    fleet = await build(client, request.param)
-    return Made(client, fleet, await read(client, request.param))
+async def made(pair: Pair, request: pytest.FixtureRequest) -> Made:
+    fleet = await build(pair.on_source, request.param)
+    return Made(pair.on_source, fleet, await read(pair.on_source, request.param))
 
 
 async def read(client: AdminClient, spec: FleetSpec) -> Bodies:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,9 @@ from tests.integration.manifests import ACCOUNT, NAMESPACE, applied, kustomized,
 from tests.integration.movers import Mover, mover
 from tests.testbed import inspect, rights
 from tests.testbed.client import AdminClient, AdminError
-from tests.testbed.controlplane import ControlPlane
 from tests.testbed.fleet import Fleet, FleetSpec, build
 from tests.testbed.kind import wants_kind
-from tests.testbed.management import start_management_pair
+from tests.testbed.pair import Pair
 from tests.testbed.witness import collection_path
 
 pytestmark = pytest.mark.skipif(wants_kind(), reason="runs beside the cluster, with a token of its own")
@@ -58,37 +55,27 @@ class Place:
         env = dict(zip(("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"), self.service, strict=True))
         return mover(*self.arguments, *more, account=self.folder / "serviceaccount", env=env)
 
-    async def events(self, client: AdminClient) -> list[tuple[str, str, str]]:
-        """Returns reason, name and UID of what the events of a cluster are about."""
-        found = await client.list_all(f"/apis/events.k8s.io/v1/namespaces/{MOVED}/events")
-        regarding = [(event["reason"], event["regarding"]) for event in found]
-        return sorted((reason, about["name"], about["uid"]) for reason, about in regarding)
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def place(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     folder = tmp_path_factory.mktemp("in-cluster")
-    planes = await asyncio.to_thread(start_management_pair, ("source", "target"), folder)
-    async with AsyncExitStack() as stack:
-        for plane in planes:
-            stack.callback(plane.stop)
-        source, target = [await stack.enter_async_context(AdminClient(plane.kubeconfig)) for plane in planes]
-        assert all(isinstance(plane, ControlPlane) for plane in planes)
-        url = urlsplit(source.server)
-        job = await _installed(source, "job", "source")
-        await _installed(target, "target", "target")
-        mounted = folder / "serviceaccount"
-        mounted.mkdir()
-        (mounted / "token").write_text(await _token(source))
-        (mounted / "ca.crt").write_bytes(_authority(planes[0].kubeconfig))
-        (mounted / "namespace").write_text(NAMESPACE)
-        kubeconfig = folder / "target.kubeconfig"
-        kubeconfig.write_text(_with_token(planes[1].kubeconfig, await _token(target)))
-        (container,) = job["spec"]["template"]["spec"]["containers"]
-        known = {"--to-kubeconfig=/etc/capi-mover/target/kubeconfig": f"--to-kubeconfig={kubeconfig}"}
-        assert set(known) <= set(container["args"])
-        arguments = tuple(known.get(text, text) for text in container["args"])
-        yield Place(source, target, folder, arguments, (str(url.hostname), str(url.port)))
+    url = urlsplit(pair.source.server)
+    job = await _installed(pair.on_source, "job", "source")
+    await _installed(pair.on_target, "target", "target")
+    mounted = folder / "serviceaccount"
+    mounted.mkdir()
+    (mounted / "token").write_text(await _token(pair.on_source))
+    (mounted / "ca.crt").write_bytes(pair.source.ca_pem)
+    (mounted / "namespace").write_text(NAMESPACE)
+    kubeconfig = folder / "target.kubeconfig"
+    kubeconfig.write_text(_with_token(pair.target.kubeconfig, await _token(pair.on_target)))
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    known = {"--to-kubeconfig=/etc/capi-mover/target/kubeconfig": f"--to-kubeconfig={kubeconfig}"}
+    assert set(known) <= set(container["args"])
+    arguments = tuple(known.get(text, text) for text in container["args"])
+    yield Place(pair.on_source, pair.on_target, folder, arguments, (str(url.hostname), str(url.port)))
+    for client in (pair.on_source, pair.on_target):
+        await _clear(client)
 
 
 async def _installed(client: AdminClient, folder: str, side: Any) -> Any:
@@ -109,11 +96,6 @@ async def _token(client: AdminClient) -> str:
     spec = {"spec": {"expirationSeconds": 3600, "audiences": []}}
     answer = await client.create(_TOKEN, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", **spec})
     return str(answer["status"]["token"])
-
-
-def _authority(kubeconfig: Path) -> bytes:
-    cluster = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]
-    return base64.b64decode(cluster["certificate-authority-data"])
 
 
 def _with_token(kubeconfig: Path, token: str) -> str:
@@ -157,9 +139,12 @@ async def _clusters(client: AdminClient, fleet: Fleet) -> list[tuple[str, str]]:
     return sorted((obj.key.name, obj.uid) for obj in found)
 
 
-async def _told_of(place: Place, clusters: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
-    """Returns the events about these Clusters on the source."""
-    return [event for event in await place.events(place.source) if event[1:] in clusters]
+async def _told_of(client: AdminClient, clusters: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """Returns reason, name and UID of the events of a cluster about these Clusters."""
+    found = await client.list_all(f"/apis/events.k8s.io/v1/namespaces/{MOVED}/events")
+    regarding = [(event["reason"], event["regarding"]) for event in found]
+    told = sorted((reason, about["name"], about["uid"]) for reason, about in regarding)
+    return [event for event in told if event[1:] in clusters]
 
 
 async def _moved(place: Place, fleet: Fleet) -> None:
@@ -176,9 +161,9 @@ async def test_the_job_moves_its_namespace_and_says_so_on_the_cluster_on_both_si
         assert await program.ended() == 0, program.output
     assert "in-cluster" in program.output
     await _moved(place, fleet)
-    assert await place.events(place.source) == [("MovedOut", name, uid) for name, uid in before]
+    assert await _told_of(place.source, before) == [("MovedOut", name, uid) for name, uid in before]
     after = await _clusters(place.target, fleet)
-    assert await place.events(place.target) == [("MovedIn", name, uid) for name, uid in after]
+    assert await _told_of(place.target, after) == [("MovedIn", name, uid) for name, uid in after]
 
 
 @pytest.mark.parametrize(("name", "line"), [("two", "Verifying the copies"), ("three", "  deleted ")])
@@ -195,7 +180,7 @@ async def test_a_pod_that_was_killed_is_followed_by_one_that_finishes_the_move(
         assert await second.ended() == 0, second.output
     assert "was interrupted in the phase" in second.output
     await _moved(place, fleet)
-    assert await _told_of(place, before) == [("MovedOut", *cluster) for cluster in before]
+    assert await _told_of(place.source, before) == [("MovedOut", *cluster) for cluster in before]
 
 
 async def test_a_pod_that_is_stopped_before_the_commit_undoes_the_move_and_the_next_one_moves(place: Place) -> None:
@@ -208,7 +193,7 @@ async def test_a_pod_that_is_stopped_before_the_commit_undoes_the_move_and_the_n
         assert await first.ended() == 4, first.output
     assert "rolled back" in first.output
     assert set(await inspect.objects(place.source, MOVED)) == set(before)
-    assert await _told_of(place, clusters) == [("MoveRolledBack", *cluster) for cluster in clusters]
+    assert await _told_of(place.source, clusters) == [("MoveRolledBack", *cluster) for cluster in clusters]
     async with place.run() as second:
         assert await second.ended() == 0, second.output
     await _moved(place, fleet)

@@ -198,8 +198,8 @@ async def test_units_begin_in_the_order_that_is_asked_for(pair: Pair, namespace:
     assert begun == [*(f"{namespace}/{name}" for name in _names(namespace, 1, 2)), namespace]
 
 
-async def test_clusters_of_all_namespaces_roll(fresh_pair: Pair, namespace: str) -> None:
-    pair = fresh_pair
+async def test_clusters_of_all_namespaces_roll(empty_pair: Pair, namespace: str) -> None:
+    pair = empty_pair
     spaces = (f"{namespace}-one", f"{namespace}-two")
     fleets = [await build_shared(pair, space, clusters=2) for space in spaces]
     before = {space: await pair.source_objects(space) for space in spaces}

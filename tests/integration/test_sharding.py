@@ -71,8 +71,8 @@ async def assert_nothing_is_left(pair: Pair) -> None:
         assert [name for name in names if "capi-mover" in name] == []
 
 
-async def test_two_shards_move_at_once_and_one_that_was_killed_is_moved_again(fresh_pair: Pair) -> None:
-    pair = fresh_pair
+async def test_two_shards_move_at_once_and_one_that_was_killed_is_moved_again(empty_pair: Pair) -> None:
+    pair = empty_pair
     spaces = spaces_of("twice", 2)
     fleets = await fleets_in(pair, [space for names in spaces.values() for space in names])
     async with (
@@ -97,8 +97,8 @@ async def test_two_shards_move_at_once_and_one_that_was_killed_is_moved_again(fr
     await assert_nothing_is_left(pair)
 
 
-async def test_a_shard_at_work_keeps_its_like_and_a_move_of_all_away_and_no_other_shard(fresh_pair: Pair) -> None:
-    pair = fresh_pair
+async def test_a_shard_at_work_keeps_its_like_and_a_move_of_all_away_and_no_other_shard(empty_pair: Pair) -> None:
+    pair = empty_pair
     spaces = spaces_of("apart", 1)
     fleets = await fleets_in(pair, [space for names in spaces.values() for space in names])
     async with shard(pair, 0) as first:
@@ -119,8 +119,8 @@ async def test_a_shard_at_work_keeps_its_like_and_a_move_of_all_away_and_no_othe
     await assert_nothing_is_left(pair)
 
 
-async def test_a_shard_rolls_its_namespaces(fresh_pair: Pair) -> None:
-    pair = fresh_pair
+async def test_a_shard_rolls_its_namespaces(empty_pair: Pair) -> None:
+    pair = empty_pair
     spaces = spaces_of("rolls", 2)
     fleets = await fleets_in(pair, [space for names in spaces.values() for space in names])
     options = MoveOptions(quiet_s=0.1)

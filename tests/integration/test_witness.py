@@ -1,8 +1,8 @@
 """The witness and the pause reporter on real API servers: each rule fires when it is broken, and only then."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -11,12 +11,8 @@ import pytest
 
 from graph.resource import ObjectKey
 from tests.testbed.client import AdminClient, AdminError
-from tests.testbed.controlplane import ControlPlane, ControlPlaneOptions, start_pair
-from tests.testbed.crds import capi_crds, install
-from tests.testbed.gobuild import module_dir
-from tests.testbed.metal3_crds import metal3_crds
+from tests.testbed.pair import Pair, Planes, opened
 from tests.testbed.pause_reporter import PauseReporter, with_paused
-from tests.testbed.versions import Versions
 from tests.testbed.witness import (
     CLUSTER_PAUSE,
     HOST_PAUSE,
@@ -123,20 +119,9 @@ def merged(body: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ControlPlane, ControlPlane]]:
-    folder = tmp_path_factory.mktemp("witness")
-    source, target = start_pair(("source", "target"), folder, options=ControlPlaneOptions(controller_manager=False))
-    with source, target:
-        yield source, target
-
-
-@pytest.fixture(scope="module")
-async def clients(planes: tuple[ControlPlane, ControlPlane]) -> AsyncIterator[tuple[AdminClient, ...]]:
-    crds = (*capi_crds(module_dir("sigs.k8s.io/cluster-api", Versions().cluster_api)), *metal3_crds())
-    async with AsyncExitStack() as stack:
-        a, b, *eyes = [await stack.enter_async_context(AdminClient(p.kubeconfig)) for p in (*planes, *planes)]
-        await asyncio.gather(install(a, crds), install(b, crds))
-        yield a, b, *eyes
+async def clients(pair: Pair) -> AsyncIterator[tuple[AdminClient, ...]]:
+    async with opened((pair.source, pair.target)) as eyes:
+        yield pair.on_source, pair.on_target, eyes.on_source, eyes.on_target
 
 
 @pytest.fixture
@@ -319,9 +304,7 @@ async def test_a_watch_from_a_forgotten_version_lists_again(bed: Bed) -> None:
     assert bed.namespace in {item["metadata"]["namespace"] for item in answer["items"]}
 
 
-async def test_a_restart_of_the_api_server_hides_nothing_silently(
-    bed: Bed, planes: tuple[ControlPlane, ControlPlane]
-) -> None:
+async def test_a_restart_of_the_api_server_hides_nothing_silently(bed: Bed, planes: Planes) -> None:
     await bed.add(bed.target, "ConfigMap")
     await bed.add(bed.target, "Machine")
     async with bed.witness() as witness:
@@ -398,9 +381,7 @@ async def test_other_conditions_stay_and_a_reported_pause_needs_no_write(bed: Be
     assert with_paused(body, by_cluster=False) is not None
 
 
-async def test_a_failure_of_the_reporter_is_raised_at_its_end(
-    bed: Bed, planes: tuple[ControlPlane, ControlPlane]
-) -> None:
+async def test_a_failure_of_the_reporter_is_raised_at_its_end(bed: Bed, planes: Planes) -> None:
     await bed.add(bed.source, "Cluster")
     await allow_reading(bed.source, "reader")
     async with AdminClient(planes[0].kubeconfig_for("reader")) as client:

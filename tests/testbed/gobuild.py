@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -264,23 +265,30 @@ def _build(tools: Sequence[Tool], version: str) -> None:
     what = f"building {', '.join(tools)} {version}"
     with _scratch(cache_path(tools[0], version).parent) as folder:
         (folder / "go.mod").write_text(module_text(recipes, version, go_mod))
-        programs = folder / "programs"
-        programs.mkdir()
-        packages = [recipe.package for recipe in recipes]
-        flags = ["-mod=mod", "-trimpath", "-v", "-ldflags", linker_flags(recipes[0], version)]
-        command = [str(go_program()), "build", *flags, "-o", f"{programs}/", *packages]
         # go list gets the modules, too, which takes a good part of a first build.
-        listing = [str(go_program()), "list", "-mod=mod", "-deps", *packages]
+        listing = [str(go_program()), "list", "-mod=mod", "-deps", *(recipe.package for recipe in recipes)]
         every = _packages(_run_with_progress(listing, folder, f"{what}: getting its modules"))
 
         def how_far(output: str) -> str:
             return f"{_packages(output)} of at most {every} packages compiled"
 
-        _run_with_progress(command, folder, what, how_far)
-        for tool, recipe in zip(tools, recipes, strict=True):
-            path = cache_path(tool, version)
-            path.parent.mkdir(exist_ok=True)
-            (programs / recipe.program).replace(path)
+        flags = ["-mod=mod", "-trimpath", "-v", "-ldflags", linker_flags(recipes[0], version)]
+        for programs in _of_different_names(dict(zip(tools, recipes, strict=True))):
+            made = Path(tempfile.mkdtemp(dir=folder))
+            packages = [recipe.package for recipe in programs.values()]
+            _run_with_progress([str(go_program()), "build", *flags, "-o", f"{made}/", *packages], folder, what, how_far)
+            for tool, recipe in programs.items():
+                path = cache_path(tool, version)
+                path.parent.mkdir(exist_ok=True)
+                (made / recipe.program).replace(path)
+
+
+def _of_different_names(recipes: Mapping[Tool, Recipe]) -> Iterator[dict[Tool, Recipe]]:
+    """Yields the recipes, at once as many as have programs of different names: they are put into one folder."""
+    left = dict(recipes)
+    while left:
+        taken = {recipe.program: tool for tool, recipe in reversed(left.items())}
+        yield {tool: left.pop(tool) for tool in reversed(taken.values())}
 
 
 def _packages(output: str) -> int:

@@ -658,9 +658,27 @@ def events(client: AdminClient, path: str, after: str) -> AsyncGenerator[Any]:
 
 
 async def watched_types(client: AdminClient) -> tuple[ResourceType, ...]:
-    """Returns what a move may touch: namespaced types of clusterctl and Metal3, Secrets and ConfigMaps."""
-    answer = await client.list(CRDS_PATH)
-    return (*CORE_TYPES, *(type_of(crd) for crd in answer["items"] if _is_watched(crd)))
+    """Returns what a move may touch: namespaced types of clusterctl and Metal3, Secrets and ConfigMaps.
+
+    CRDs are some megabytes: of those that are there only their metadata is read, and each is read once.
+    """
+    there = [entry["metadata"] for entry in await client.list_metadata(CRDS_PATH)]
+    known = await asyncio.gather(*(_defined(client, metadata) for metadata in there))
+    return (*CORE_TYPES, *(resource for resource in known if resource is not None))
+
+
+_DEFINED: dict[tuple[str, int], ResourceType] = {}
+
+
+async def _defined(client: AdminClient, metadata: Body) -> ResourceType | None:
+    """Returns the type that a CRD defines if a move may touch it; `metadata` is of the CRD as it is now."""
+    group = metadata["name"].partition(".")[2]
+    if CLUSTERCTL_LABEL not in (metadata.get("labels") or {}) and group not in METAL3_GROUPS:
+        return None
+    state = metadata["uid"], metadata["generation"]
+    if state not in _DEFINED:
+        _DEFINED[state] = type_of(await client.get(f"{CRDS_PATH}/{metadata['name']}"))
+    return _DEFINED[state] if _DEFINED[state].namespaced else None
 
 
 def type_of(crd: Body) -> ResourceType:
@@ -683,12 +701,6 @@ def collection_path(resource_type: ResourceType, namespace: str = "") -> str:
     root = f"/apis/{resource_type.group}" if resource_type.group else "/api"
     inside = f"/namespaces/{namespace}" if namespace else ""
     return f"{root}/{resource_type.version}{inside}/{resource_type.plural}"
-
-
-def _is_watched(crd: Body) -> bool:
-    labelled = CLUSTERCTL_LABEL in (crd["metadata"].get("labels") or {})
-    spec = crd["spec"]
-    return spec["scope"] == "Namespaced" and (labelled or spec["group"] in METAL3_GROUPS)
 
 
 def _is_passing(error: AdminError) -> bool:

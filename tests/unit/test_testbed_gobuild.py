@@ -225,3 +225,12 @@ def test_the_programs_of_a_module_are_built_together_and_two_modules_at_once(
 )
 def test_a_program_is_named_as_go_names_it(tool: Tool, name: str) -> None:
     assert RECIPES[tool].program == name
+
+
+def test_programs_of_one_name_are_not_put_into_one_folder() -> None:
+    same = (Tool.CAPI_BOOTSTRAP, Tool.CAPI_CONTROL_PLANE)
+    recipes = {tool: RECIPES[tool] for tool in (Tool.CAPI_CORE, *same, Tool.CLUSTERCTL)}
+
+    rounds = [list(programs) for programs in gobuild._of_different_names(recipes)]
+
+    assert rounds == [[Tool.CAPI_CORE, Tool.CAPI_BOOTSTRAP, Tool.CLUSTERCTL], [Tool.CAPI_CONTROL_PLANE]]

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -164,6 +165,15 @@ def test_a_free_port_can_be_listened_on() -> None:
         listener.bind(("127.0.0.1", free_port()))
 
 
+@pytest.fixture
+def own_reservations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keeps reservations apart from those of everybody else: another run of this test may be at the same ports."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(processes, "_reservations", processes._Reservations())
+
+
+@pytest.mark.usefixtures("own_reservations")
 def test_no_port_is_given_twice_though_nobody_listens_on_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_PORTS", range(19_000, 19_004))
 
@@ -175,6 +185,7 @@ def test_no_port_is_given_twice_though_nobody_listens_on_it_yet(monkeypatch: pyt
     assert len(given) == len(set(given)) <= 4
 
 
+@pytest.mark.usefixtures("own_reservations")
 def test_a_port_that_another_program_has_chosen_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_PORTS", range(19_010, 19_011))
     program = """
