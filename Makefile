@@ -2,6 +2,8 @@
 #
 #   make demo      move a Metal3 cluster between two real control planes
 #   make test      all tests
+#   make test-fast lint, types, layers, and the tests that need no server
+#   make test-all  all tests, and all long series to their end
 #   make check     lint, types, layers
 #   make testbed   build and cache the API server, etcd and the rest of the test bed
 #   make controllers  build and cache Cluster API's own controllers, which only some tests need
@@ -25,6 +27,9 @@ export UV
 WORKERS ?= 2
 # API servers and etcd collect garbage less often: a quarter of their processor time for memory that is there.
 SPARE_MEMORY := GOGC=800 GOMEMLIMIT=2GiB
+
+# A batch of a long series takes as long as it takes; one that stands still ends after half an hour.
+LONG_LIMIT := --timeout 1800
 
 .PHONY: help
 help: ## Show this help
@@ -69,9 +74,20 @@ demo: venv ## Move a Metal3 cluster between two real control planes (KEEP=1 leav
 	@$(BIN)/python -m tests.testbed.demo
 
 .PHONY: test
-test: testbed controllers ## All tests; of the long ones a spread (WORKERS=N processes, 2 unless told)
+test: testbed controllers ## All tests; of the long series one of each kind (WORKERS=N processes, 2 unless told)
 	@$(SPARE_MEMORY) $(BIN)/pytest -n $(WORKERS) --no-loadscope-reorder \
 		tests/unit tests/property tests/pages tests/integration tests/differential tests/crash tests/faults
+
+.PHONY: test-fast
+test-fast: check ## Lint, types, layers, and the tests that need no server (some minutes)
+	@$(BIN)/pytest -q -n $(WORKERS) --no-loadscope-reorder tests/unit tests/property
+
+.PHONY: test-all
+test-all: check test documents compare crash faults hosts ## All tests, and all long series to their end (hours)
+
+.PHONY: documents
+documents: testbed ## Run every command that the documents show
+	@DOC_COMMANDS=all $(SPARE_MEMORY) $(BIN)/pytest $(LONG_LIMIT) tests/integration/test_doc_commands.py
 
 .PHONY: pages
 pages: venv ## The pages in a headless browser; pictures of them in build/screenshots
@@ -79,19 +95,19 @@ pages: venv ## The pages in a headless browser; pictures of them in build/screen
 
 .PHONY: compare
 compare: testbed ## Compare with the real clusterctl at length (CAPI=v1.13.6 KUBERNETES=v1.34.4 for other versions)
-	@COMPARE=all $(SPARE_MEMORY) $(BIN)/pytest --timeout 0 tests/differential
+	@COMPARE=all $(SPARE_MEMORY) $(BIN)/pytest $(LONG_LIMIT) tests/differential
 
 .PHONY: crash
 crash: testbed ## Kill a move before and after every single write
-	@CRASH_POINTS=all $(SPARE_MEMORY) $(BIN)/pytest --timeout 0 tests/crash
+	@CRASH_POINTS=all $(SPARE_MEMORY) $(BIN)/pytest $(LONG_LIMIT) tests/crash
 
 .PHONY: faults
 faults: testbed ## All faults, the slow ones too
-	@FAULTS=all $(SPARE_MEMORY) $(BIN)/pytest --timeout 0 tests/faults
+	@FAULTS=all $(SPARE_MEMORY) $(BIN)/pytest $(LONG_LIMIT) tests/faults
 
 .PHONY: hosts
 hosts: testbed ## Move hosts there and back fifty times with Metal3's controllers running
-	@METAL3_MOVES=50 $(SPARE_MEMORY) $(BIN)/pytest --timeout 0 tests/integration/test_metal3.py
+	@METAL3_MOVES=50 $(SPARE_MEMORY) $(BIN)/pytest $(LONG_LIMIT) tests/integration/test_metal3.py
 
 .PHONY: bench
 bench: testbed ## Measure everything, against the real clusterctl too; writes docs/performance.md

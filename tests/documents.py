@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,13 @@ _COMMENT = re.compile(r"(?:^|\s)#(?=\s|$)")
 _EXIT = re.compile(r"exits with (?P<code>\d+)")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
 _ENDS = frozenset("|&;<>")
+
+
+GIVEN_FILES = frozenset(f"{name}.kubeconfig" for name in ("source", "bootstrap", "target", "cluster"))
+"""The kubeconfigs that the documents take for granted."""
+
+_MADE = re.compile(r"[\w-]+(/|\.(plan|html|jsonl|kubeconfig))")
+_WHERE = frozenset({"-n", "--namespace", "--kubeconfig", "--to-kubeconfig", "--context"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,16 @@ class Command:
         return ()
 
     @property
+    def kind(self) -> tuple[tuple[str, ...], ...]:
+        """Returns what tells one sort of command from another: program, verb, flags; not where it works, nor values."""
+        return tuple((*words[:2], *_telling_flags(words)) for words in self.parts)
+
+    @property
+    def files(self) -> frozenset[str]:
+        """Returns the files and folders in it that are not there from the beginning."""
+        return frozenset(word for words in self.parts for word in words if _MADE.fullmatch(word)) - GIVEN_FILES
+
+    @property
     def is_run(self) -> bool:
         """Returns whether a test runs it."""
         return all(words[0] in RUN for words in self.parts)
@@ -106,6 +124,30 @@ class Block:
 def pages() -> tuple[Path, ...]:
     """Returns all documents: those beside the README, and those in docs."""
     return (*sorted(REPOSITORY.glob("*.md")), *sorted(DOCS.rglob("*.md")))
+
+
+def to_run(*, every: bool = True) -> dict[str, list[Command]]:
+    """Returns the commands that a test runs, by document: every one, or of each kind the first.
+
+    A command whose files earlier ones of its document have made brings these along.
+    """
+    found: dict[str, list[Command]] = {}
+    seen: set[tuple[tuple[str, ...], ...]] = set()
+    for page, commands in _runnable().items():
+        for number, command in enumerate(commands):
+            if every or command.kind not in seen:
+                makers = [one for one in commands[:number] if one.files & command.files]
+                chosen = found.setdefault(page, [])
+                chosen.extend(one for one in (*makers, command) if one not in chosen)
+        seen.update(command.kind for command in commands)
+    return found
+
+
+def _runnable() -> dict[str, list[Command]]:
+    by_page: dict[str, list[Command]] = {}
+    for block in blocks():
+        by_page.setdefault(block.page, []).extend(command for command in block.commands if command.is_run)
+    return {page: commands for page, commands in by_page.items() if commands}
 
 
 def blocks() -> tuple[Block, ...]:
@@ -173,6 +215,12 @@ def _words(text: str) -> Iterator[str]:
     lexer.whitespace_split = True
     lexer.commenters = ""
     yield from lexer
+
+
+def _telling_flags(words: Sequence[str]) -> list[str]:
+    """Returns the flags that say what is done; of those that say where, only what is given more than once."""
+    flags = Counter(word.partition("=")[0] for word in words if word.startswith("-"))
+    return sorted(flag for flag, number in flags.items() if flag not in _WHERE or number > 1)
 
 
 def _without_assignments(words: Sequence[str]) -> Sequence[str]:

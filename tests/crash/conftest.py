@@ -33,12 +33,12 @@ class Undisturbed:
     """A move that nobody kills.
 
     Attributes:
-        writes: How many writes it makes.
+        writes: Those that it makes, as the driver prints them.
         before_commit: How many of them come before its commit point: the first record that says `deleting`.
         end: What is on both clusters afterwards, see `world.end_state`.
     """
 
-    writes: int
+    writes: tuple[str, ...]
     before_commit: int
     end: State
 
@@ -59,7 +59,7 @@ async def undisturbed(pair: Pair, drivers: Drivers) -> Undisturbed:
     end = await world.end_state(pair, seeded.namespace)
     require_moved(seeded, end)
     TALLY["writes"], TALLY["before commit"] = len(run.writes), commit
-    return Undisturbed(len(run.writes), commit, end)
+    return Undisturbed(run.writes, commit, end)
 
 
 def require_moved(seeded: World, end: State) -> None:
@@ -75,7 +75,7 @@ def require_moved(seeded: World, end: State) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not TALLY["tried"]:
         return
-    terminalreporter.section(f"moves killed by SIGKILL ({os.environ.get('CRASH_POINTS', 'a spread of points')})")
+    terminalreporter.section(f"moves killed by SIGKILL ({os.environ.get('CRASH_POINTS', 'one of each kind of write')})")
     before = TALLY["before commit"]
     terminalreporter.line(f"{TALLY['writes']} writes in a move, {before} of them before its commit point")
     outcome = f"{TALLY['resumed']} resumed, {TALLY['rolled back']} rolled back, objects lost: {TALLY['lost']}"

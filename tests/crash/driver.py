@@ -138,7 +138,7 @@ def make_reproducible() -> None:
 
 def options(namespace: str) -> MoveOptions:
     """Returns the options of every move of these tests."""
-    return MoveOptions(namespace=namespace, quiet_s=QUIET_S)
+    return MoveOptions(namespace=namespace, quiet_s=QUIET_S, skip=("space",))  # it reads megabytes of metrics
 
 
 async def run(command: Command, source: Path, target: Path, namespace: str) -> None:

@@ -36,6 +36,11 @@ class Crash:
         self.drivers = drivers
         self.undisturbed = undisturbed
 
+    def share(self, batch: Batch) -> tuple[KillPoint, ...]:
+        """Returns the points that a batch tries."""
+        known = self.undisturbed
+        return batch.share(points.points(batch.then, known.writes, known.before_commit, os.environ))
+
     async def seed(self) -> World:
         """Returns a fleet in a namespace of its own."""
         return await world.seed(self.pair, next_namespace())
@@ -123,7 +128,7 @@ def _of(then: Command) -> list[Batch]:
 
 @pytest.mark.parametrize("batch", _of(Command.RESUME), ids=str)
 async def test_a_killed_move_is_resumed_and_ends_as_an_undisturbed_one(crash: Crash, batch: Batch) -> None:
-    chosen = batch.share(points.points(batch.then, crash.undisturbed.writes, os.environ))
+    chosen = crash.share(batch)
     worlds = await asyncio.gather(*(crash.seed() for _ in chosen))
 
     async def one(seeded: World, point: KillPoint) -> None:
@@ -140,7 +145,7 @@ async def test_a_killed_move_is_resumed_and_ends_as_an_undisturbed_one(crash: Cr
 
 @pytest.mark.parametrize("batch", _of(Command.ROLLBACK), ids=str)
 async def test_a_move_killed_before_its_commit_is_rolled_back_and_leaves_no_trace(crash: Crash, batch: Batch) -> None:
-    chosen = batch.share(points.points(batch.then, crash.undisturbed.before_commit, os.environ))
+    chosen = crash.share(batch)
     worlds = await asyncio.gather(*(crash.seed() for _ in chosen))
 
     async def one(seeded: World, point: KillPoint) -> None:
@@ -154,8 +159,8 @@ async def test_a_move_killed_before_its_commit_is_rolled_back_and_leaves_no_trac
 
 
 async def test_a_resume_is_killed_and_resumed_again(crash: Crash) -> None:
-    # While the copies are made, while they are verified, while originals are deleted, while the target is resumed.
-    starts = _points(crash.undisturbed.writes, 0.3, 0.5, 0.7, 0.95)
+    # While the copies are made, while originals are deleted, while the target is resumed.
+    starts = _points(len(crash.undisturbed.writes), 0.4, 0.7, 0.95)
     worlds = await asyncio.gather(*(crash.seed() for _ in starts))
 
     async def one(seeded: World, start: KillPoint) -> None:
@@ -172,7 +177,7 @@ async def test_a_resume_is_killed_and_resumed_again(crash: Crash) -> None:
 
 async def test_a_rollback_is_killed_and_taken_up_again(crash: Crash) -> None:
     start = KillPoint(round(crash.undisturbed.before_commit * 0.7), When.BEFORE)
-    seconds = [KillPoint(number, When.AFTER) for number in (5, 7, 9, 20, 40)]
+    seconds = [KillPoint(number, When.AFTER) for number in (5, 9, 30)]
     worlds = await asyncio.gather(*(crash.seed() for _ in seconds))
 
     async def one(seeded: World, second: KillPoint) -> None:

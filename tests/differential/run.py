@@ -160,7 +160,8 @@ async def _move(arena: Arena, scenario: Scenario, names: Names) -> tuple[Outcome
     if scenario.flags or scenario.context_namespace:
         ours = tools.run_mover_program(jobs[1], arena.home)
     else:
-        ours = tools.run_mover(jobs[1], MoveOptions(namespace=names.prefix, quiet_s=0, **scenario.options))
+        wanted = {"namespace": names.prefix, "quiet_s": 0, "skip": ("space",), **scenario.options}
+        ours = tools.run_mover(jobs[1], MoveOptions(**wanted))
     oracle, other, _ = await asyncio.gather(
         tools.run_clusterctl(jobs[0], arena.home), ours, _meanwhile(arena, scenario, names)
     )

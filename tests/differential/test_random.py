@@ -15,7 +15,7 @@ from tests.differential.random_worlds import scenarios
 from tests.differential.run import Arena, run
 from tests.differential.scenario import Scenario
 
-_USUAL = 25
+_USUAL = 10
 _ALL = 300
 _WANTED = os.environ.get("COMPARE")
 _GRAPHS = _ALL if _WANTED == "all" else int(_WANTED or _USUAL)

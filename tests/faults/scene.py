@@ -62,7 +62,8 @@ class Scene:
 
     async def move(self, listener: Listener = ignore, **options: Any) -> MoveReport:
         """Moves the fleet."""
-        wanted = MoveOptions(**{"namespace": self.namespace, "quiet_s": 0.1, **options})
+        # etcd's space is asked for in the metrics of an API server, megabytes of text.
+        wanted = MoveOptions(**{"namespace": self.namespace, "quiet_s": 0.1, "skip": ("space",), **options})
         return await move_async(self.source, self.target, wanted, listener)
 
     async def resume(self, listener: Listener = ignore) -> MoveReport:

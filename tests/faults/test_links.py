@@ -14,7 +14,7 @@ from mover.execute.run import RolledBackError
 from mover.kube import transport
 from mover.kube.transport import RetryPolicy
 from mover.models import Phase
-from tests.faults.conftest import excuse
+from tests.faults.conftest import IMPATIENT, excuse
 from tests.faults.scene import AFTER_COMMIT, BEFORE_COMMIT, Scene, at, at_object, unversioned
 from tests.faults.wire import Wire
 from tests.testbed.toxiproxy import Toxiproxy
@@ -126,7 +126,11 @@ async def test_a_short_outage_in_any_phase_is_waited_out(links: Links, wire: Wir
     assert wire.total < 1500
 
 
-async def test_a_black_hole_before_the_commit_leaves_the_source_as_it_was(links: Links, impatient: RetryPolicy) -> None:
+async def test_a_black_hole_before_the_commit_leaves_the_source_as_it_was(
+    links: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief = replace(IMPATIENT, request_timeout_s=5, total_s=5)  # nothing ever comes out of it
+    monkeypatch.setattr(transport, "RetryPolicy", lambda: brief)
     scene = links.scene
     excuse(scene.namespace)
     with pytest.raises(StoppedError, match="source is as it was, but the copies could not be taken off") as caught:

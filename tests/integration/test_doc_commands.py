@@ -1,29 +1,22 @@
-"""Every command that the documents show is run, and ends as they say."""
+"""Commands that the documents show are run, and end as they say.
+
+Each kind of command (its verbs and the names of its flags) is run where it is shown first; DOC_COMMANDS=all runs every
+one (`make test-all`).
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from tests import documents
-from tests.documents import Command
 from tests.integration.doc_stage import Stage, stage_of
 from tests.testbed.pair import Pair
 
-
-def _by_page() -> dict[str, list[Command]]:
-    """Returns the commands that are to be run, by document."""
-    found: dict[str, list[Command]] = {}
-    for block in documents.blocks():
-        for command in block.commands:
-            if command.is_run:
-                found.setdefault(block.page, []).append(command)
-    return found
-
-
-COMMANDS = _by_page()
+COMMANDS = documents.to_run(every=os.environ.get("DOC_COMMANDS") == "all")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -35,7 +35,7 @@ from tests.testbed.pair import Pair
 from tests.testbed.pause_reporter import PauseReporter
 from tests.testbed.witness import events
 
-MOVES = int(os.environ.get("METAL3_MOVES") or 4)
+MOVES = int(os.environ.get("METAL3_MOVES") or 2)
 IMAGE = image()
 
 CLAIMED_AND_PAUSED = 2

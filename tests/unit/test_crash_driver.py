@@ -15,7 +15,7 @@ from mover.kube import transport
 from mover.kube.transport import Request, Session, Transport
 from tests.crash.driver import Command, KillPoint, When, WriteCounter, described
 from tests.crash.drivers import Run
-from tests.crash.points import Batch, batches, points, spread, wants_all
+from tests.crash.points import Batch, batches, one_of_each_kind, points, wants_all
 
 ALL = {"CRASH_POINTS": "all"}
 NO_SESSION = Session("", None, None, {})  # type: ignore[arg-type]
@@ -121,28 +121,57 @@ def test_the_process_really_dies_by_sigkill() -> None:
     assert not ended.stdout
 
 
-def test_a_spread_is_even_and_has_both_ends() -> None:
-    assert spread(5, 101) == (1, 26, 51, 76, 101)
-    assert spread(8, 3) == (1, 2, 3)
+_RECORD = "/api/v1/namespaces/default/configmaps"
+_WRITES = (
+    "1 POST source /apis/coordination.k8s.io/v1/namespaces/default/leases",
+    f"2 POST source {_RECORD} claimed",
+    f"3 PATCH source {_RECORD}/capi-mover.n pausing",
+    "4 PATCH source /apis/metal3.io/v1alpha1/namespaces/n/baremetalhosts/h1",
+    "5 PATCH source /apis/metal3.io/v1alpha1/namespaces/n/baremetalhosts/h2",
+    f"6 PATCH source {_RECORD}/capi-mover.n creating",
+    "7 POST target /api/v1/namespaces",
+    "8 POST target /apis/ipam.metal3.io/v1alpha1/namespaces/n/ippools",
+    "9 PATCH target /apis/ipam.metal3.io/v1alpha1/namespaces/n/ippools/p/status",
+    "10 POST target /apis/cluster.x-k8s.io/v1beta2/namespaces/n/machines",
+    "11 POST target /api/v1/namespaces/n/configmaps",
+    "12 POST target /apis/cluster.x-k8s.io/v1beta2/namespaces/n/clusters",
+)
 
 
-def test_forty_points_are_tried_by_default_alternately_before_and_after() -> None:
-    chosen = [point for then in Command if then is not Command.MOVE for point in points(then, 184, {})]
-    assert len(chosen) == 40
-    assert [point.when for point in chosen[:3]] == [When.BEFORE, When.AFTER, When.BEFORE]
-    assert chosen == [point for then in Command if then is not Command.MOVE for point in points(then, 184, {})]
+def test_one_write_of_each_kind_is_tried_by_default_alternately_before_and_after() -> None:
+    assert one_of_each_kind(_WRITES) == (1, 2, 3, 5, 6, 7, 9, 10, 12)
+    resumed, undone = (points(then, _WRITES, 6, {}) for then in (Command.RESUME, Command.ROLLBACK))
+    assert [point.number for point in resumed] == [1, 3, 6, 7, 9, 10, 12]
+    assert [point.number for point in undone] == [2, 5]
+    assert [point.when for point in resumed[:3]] == [When.BEFORE, When.AFTER, When.BEFORE]
+
+
+def test_the_same_write_in_another_phase_is_another_kind() -> None:
+    again = (
+        *_WRITES,
+        f"13 PATCH source {_RECORD}/capi-mover.n deleting",
+        "14 PATCH source /api/v1/namespaces/n/secrets/s",
+    )
+    later = (
+        *again,
+        f"15 PATCH source {_RECORD}/capi-mover.n resuming",
+        "16 PATCH source /api/v1/namespaces/n/secrets/s",
+    )
+    assert one_of_each_kind(later)[-4:] == (13, 14, 15, 16)
 
 
 def test_all_points_are_before_and_after_each_write() -> None:
     assert wants_all(ALL)
     assert not wants_all({})
-    assert points(Command.RESUME, 2, ALL) == tuple(KillPoint(n, when) for n in (1, 2) for when in When)
+    every = tuple(KillPoint(n, when) for n in (1, 2) for when in When)
+    assert points(Command.RESUME, _WRITES[:2], 1, ALL) == every
+    assert points(Command.ROLLBACK, _WRITES[:2], 1, ALL) == every[:2]
 
 
 @pytest.mark.parametrize("environment", [{}, ALL])
 def test_the_batches_share_out_each_point_once(environment: dict[str, str]) -> None:
     for then in (Command.RESUME, Command.ROLLBACK):
-        chosen = points(then, 150, environment)
+        chosen = points(then, _WRITES, 7, environment)
         shares = [batch.share(chosen) for batch in batches(environment) if batch.then is then]
         assert sorted(point for share in shares for point in share) == sorted(chosen)
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
