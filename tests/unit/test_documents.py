@@ -108,6 +108,23 @@ def test_every_other_command_is_run_or_has_a_reason_not_to_be() -> None:
     assert set(NOT_RUN) - set(others) == set(), "these are in no document any more"
 
 
+def test_of_each_kind_of_command_the_first_is_run_with_what_has_made_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        "one.md": ["capi-mover plan -n a --save a.plan", "capi-mover move -n a --to-kubeconfig target.kubeconfig"],
+        "two.md": [
+            "capi-mover move --to-kubeconfig source.kubeconfig --namespace b",
+            "capi-mover move -n b -n c --to-kubeconfig target.kubeconfig",
+            "capi-mover plan -n b --save b.plan",
+            "capi-mover move --plan b.plan",
+        ],
+    }
+    shown = {page: [Command(page, number, text) for number, text in enumerate(lines)] for page, lines in texts.items()}
+    blocks = tuple(documents.Block(page, 0, tuple(commands)) for page, commands in shown.items())
+    monkeypatch.setattr(documents, "blocks", lambda: blocks)
+    assert documents.to_run() == shown
+    assert documents.to_run(every=False) == {"one.md": shown["one.md"], "two.md": shown["two.md"][1:]}
+
+
 def test_lines_and_comments_and_pipes_are_told_apart() -> None:
     lines = (
         "A=1 capi-mover plan -o html > x.html  # a page",
