@@ -196,7 +196,9 @@ class FakeApiServer:
     def _get(self, request: web.Request, _body: Any) -> Reply:
         path = request.path
         if "watch" in request.query:
-            return lines(*self._beginning(path) if "sendInitialEvents" in request.query else ())
+            metadata_only = "PartialObjectMetadata" in request.headers["Accept"]
+            begins = "sendInitialEvents" in request.query
+            return lines(*self._beginning(path, metadata_only=metadata_only) if begins else ())
         if path in ("/version", "/metrics"):
             return answer(200, {"gitVersion": self.kubernetes} if path == "/version" else self.metrics.encode())
         metadata_only = "PartialObjectMetadata" in request.headers["Accept"]
@@ -210,16 +212,16 @@ class FakeApiServer:
         inside = [held for key, held in sorted(self.bodies.items()) if _in_collection(key, path)]
         found = [held for held in inside if _is_selected(held, wanted)]
         start, limit = int(request.query.get("continue", 0)), int(request.query.get("limit", 500))
-        items = [{"metadata": item["metadata"]} if metadata_only else item for item in found[start : start + limit]]
+        items = [_seen(item, metadata_only=metadata_only) for item in found[start : start + limit]]
         token = str(start + limit) if start + limit < len(found) else ""
         return answer(200, {"metadata": {"resourceVersion": str(self._version), "continue": token}, "items": items})
 
-    def _beginning(self, path: str) -> list[dict[str, Any]]:
+    def _beginning(self, path: str, *, metadata_only: bool) -> list[dict[str, Any]]:
         """Returns the events by which a watch tells what is there."""
         inside = [held for key, held in sorted(self.bodies.items()) if _in_collection(key, path)]
         end = {"resourceVersion": str(self._version), "annotations": {"k8s.io/initial-events-end": "true"}}
         return [
-            *({"type": "ADDED", "object": {"metadata": held["metadata"]}} for held in inside),
+            *({"type": "ADDED", "object": _seen(held, metadata_only=metadata_only)} for held in inside),
             {"type": "BOOKMARK", "object": {"metadata": end}},
         ]
 
@@ -329,6 +331,10 @@ def merge(held: Any, patch: Any) -> Any:
 
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/"
+
+
+def _seen(held: dict[str, Any], *, metadata_only: bool) -> dict[str, Any]:
+    return {"metadata": held["metadata"]} if metadata_only else held
 
 
 def _is_rehearsal(request: web.Request) -> bool:
