@@ -14,12 +14,13 @@ import pytest
 
 from graph import rules
 from graph.resource import ObjectKey
+from mover.events import Event, Noted
 from mover.execute.pause_watch import PauseTakenOffError
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.models import Phase
 from tests.faults import wire as wires
 from tests.faults.conftest import excuse
-from tests.faults.scene import Scene, at
+from tests.faults.scene import Scene, all_listeners, at
 from tests.faults.wire import Wire
 from tests.testbed.client import AdminClient, AdminError
 from tests.testbed.witness import Rule
@@ -106,8 +107,10 @@ async def test_a_pause_that_is_taken_off_once_before_the_commit_undoes_the_move(
 async def test_a_pause_that_is_taken_off_once_after_the_commit_is_set_again_and_all_moves(
     scene: Scene, cluster: ObjectKey, kind: str
 ) -> None:
-    key = scene.key(kind)
-    await scene.move(at(Phase.DELETING, once(scene, key)))
+    key, events = scene.key(kind), list[Event]()
+    await scene.move(all_listeners(at(Phase.DELETING, once(scene, key)), events.append))
+    notes = [event.text for event in events if isinstance(event, Noted)]
+    assert any(f"The pause of {key} on the source cluster was taken off" in text for text in notes)
     await scene.assert_moved()
 
 

@@ -19,8 +19,9 @@ from mover.events import Noted, PhaseStarted
 from mover.execute.pause_watch import TIMES, PauseTakenOffError, PauseWatch
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.kube.cluster import Written, object_path
-from mover.models import MANAGER, MoveOptions, Phase
+from mover.models import MANAGER, MoveOptions, Phase, RollingOptions, UnitFate
 from mover.pause import is_paused
+from mover.rolling.run import roll
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import (
     BMC,
@@ -319,6 +320,25 @@ async def test_what_is_gone_is_not_paused_again_by_a_resume() -> None:
     await stage.go_on()
     assert stage.target.has(CLUSTER)
     assert not stage.target.has(HOST)
+
+
+async def test_a_unit_of_a_rolling_move_whose_pause_is_taken_off_is_undone_alone() -> None:
+    stage = Stage()
+    plan = (await stage.findings()).plan
+    meanwhile(stage.target, "POST", "/machines", lambda: take_off(stage.source, CLUSTER))
+    (unit,) = await roll(stage.clusters(), plan, stage.options, RollingOptions(), stage.events.append)
+    assert unit.fate is UnitFate.ROLLED_BACK
+    assert "The pause of Cluster ns/c on the source cluster was taken off by kustomize-controller" in unit.error
+    assert not stage.target.has(CLUSTER)
+
+
+async def test_a_unit_of_a_rolling_move_has_its_pause_set_again_after_the_commit() -> None:
+    stage = Stage()
+    plan = (await stage.findings()).plan
+    meanwhile(stage.source, "POST", "/events", lambda: take_off(stage.source, CLUSTER))
+    reports = await roll(stage.clusters(), plan, stage.options, RollingOptions(), stage.events.append)
+    assert {report.fate for report in reports} == {UnitFate.MOVED}
+    assert any(isinstance(event, Noted) and "it is on again" in event.text for event in stage.events)
 
 
 class Watched:
