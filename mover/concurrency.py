@@ -30,3 +30,23 @@ async def both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -> tu
     """Runs two coroutines at once and returns both results; see `all_of`."""
     pair: list[Any] = await all_of((one, other))
     return cast("tuple[A, B]", tuple(pair))
+
+
+async def ended(*tasks: asyncio.Future[Any]) -> None:
+    """Cancels the tasks and returns when they have ended, whatever with; nothing of them goes on behind the caller.
+
+    A cancellation of the caller meanwhile is raised then, not before.
+    """
+    for task in tasks:
+        task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while left := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # what it failed with is the caller's to tell: it has the task
+    if cancelled is not None:
+        raise cancelled

@@ -52,6 +52,11 @@ def is_paused(obj: Object) -> bool:
     return rules.PAUSED_ANNOTATION in obj.annotations
 
 
+def has_own_pause(obj: Object) -> bool:
+    """Returns whether a move relies on the object's own pause, whoever has set it: its Cluster's would not do."""
+    return obj.type.group_kind == rules.CLUSTER or metal3.pause_annotation(obj) is not None
+
+
 def pause_of(obj: Object) -> Pause | None:
     """Returns the pause that the move sets on an object; None if it needs none or somebody else has paused it."""
     if is_paused(obj):

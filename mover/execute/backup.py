@@ -23,6 +23,7 @@ from mover.events import Listener, Noted, ObjectDone
 from mover.execute.clock import Clock
 from mover.execute.journal import under_way
 from mover.execute.lease import held
+from mover.execute.pause_watch import PauseWatch
 from mover.execute.pausing import Pauser
 from mover.execute.ready import run_each
 from mover.execute.run import identity_of
@@ -203,8 +204,8 @@ class _Backup:
         started = clock.elapsed()
         try:
             async with asyncio.timeout(self._options.timeout_s or None):
-                await self._pause(clock)
-                manifest = await self._save(clock)
+                async with PauseWatch(self._source, self._plan, self._options, self._listener) as watch:
+                    manifest = await watch.unless_taken_off(self._pause_and_save(watch, clock))
         except BaseException as error:
             await _to_its_end(self._undo(error))
             raise
@@ -213,13 +214,17 @@ class _Backup:
                 await _to_its_end(self._resume())
         return BackupResult(self._plan, manifest, clock.seconds, clock.elapsed() - started)
 
-    async def _pause(self, clock: Clock) -> None:
+    async def _pause_and_save(self, watch: PauseWatch, clock: Clock) -> Manifest:
+        await self._pause(watch, clock)
+        return await self._save(watch, clock)
+
+    async def _pause(self, watch: PauseWatch, clock: Clock) -> None:
         async def note(pauses: tuple[Pause, ...]) -> None:
             await asyncio.to_thread(self._draft.note, set_on_source=pauses)
             self._pauses = pauses
 
         with clock.phase(Phase.PAUSING, len(self._plan.selection.moved)):
-            await Pauser(self._source, self._plan, self._options, self._listener).pause((), note)
+            await Pauser(self._source, self._plan, self._options, watch, self._listener).pause((), note)
             self._plan = await self._snapshot()
 
     async def _snapshot(self) -> Plan:
@@ -237,7 +242,7 @@ class _Backup:
             "Find out which controller ignores the pause and stop it",
         )
 
-    async def _save(self, clock: Clock) -> Manifest:
+    async def _save(self, watch: PauseWatch, clock: Clock) -> Manifest:
         images = {image.key: image for image in self._plan.images()}
         by_name = {name: images[key] for key, name in file_names(images).items()}
         done = clock.counter(Phase.SAVING, "saved")
@@ -249,6 +254,7 @@ class _Backup:
         with clock.phase(Phase.SAVING, len(images)):
             await run_each(sorted(by_name), save)
             known = {"pauses": self._file_pauses(), "namespaces": await self._namespaces()}
+            await watch.require()
             return await asyncio.to_thread(self._draft.finish, **known)
 
     def _file_pauses(self) -> tuple[Pause, ...]:

@@ -31,6 +31,14 @@ Settle = Callable[[Object, Object], Awaitable[None]]
 """Is told that an object is not in the state it was to be removed in: (as it was to be, as it is now)."""
 
 
+Gate = Callable[[], Awaitable[None]]
+"""Returns when an object may be deleted."""
+
+
+async def open_gate() -> None:
+    """Lets everything be deleted at once: for copies, and what has no pause to wait for."""
+
+
 async def settle_nothing(expected: Object, found: Object) -> None:
     """Accepts every change: for copies whose original is complete."""
     del expected, found
@@ -39,8 +47,11 @@ async def settle_nothing(expected: Object, found: Object) -> None:
 class Remover:
     """Deletes objects from a cluster, each at once and in a known state, dependents first."""
 
-    def __init__(self, cluster: Cluster, guarded: frozenset[tuple[str, str]], settle: Settle) -> None:
+    def __init__(
+        self, cluster: Cluster, guarded: frozenset[tuple[str, str]], settle: Settle, gate: Gate = open_gate
+    ) -> None:
         """`guarded` are the (group, plural) of types whose deletion passes an admission webhook."""
+        self._gate = gate
         self._cluster = cluster
         self._guarded = guarded
         self._settle = settle
@@ -55,6 +66,7 @@ class Remover:
 
         Raises:
             BlockedError: An object kept changing.
+            StoppedError: The gate does not open any more.
         """
 
         async def work(uid: str) -> None:
@@ -85,6 +97,7 @@ class Remover:
         )
 
     async def _remove_exactly(self, obj: Object) -> None:
+        await self._gate()
         version = obj.resource_version
         if self._needs_stripping(obj):
             patch = stripping_patch(obj)

@@ -5,10 +5,12 @@ Read and write ordering, on which everything else rests:
 1. A pause is recorded before it is set.
 2. The record is on both clusters before anything is created on the target.
    What is copied ahead of the pause is compared again, and made anew where it differs, once the source is paused.
-3. Nothing is deleted before every copy was read back and found equal, and before both records say `deleting`; the
+3. A pause is watched from the moment it is set until its original is gone: off before the commit ends the move, off
+   after it is set again, and nothing is deleted meanwhile.
+4. Nothing is deleted before every copy was read back and found equal, and before both records say `deleting`; the
    source's says so first, and what the source's record says counts.
-4. The target is resumed only when the source's originals are gone.
-5. The records go last, the source's first.
+5. The target is resumed only when the source's originals are gone.
+6. The records go last, the source's first.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from mover.execute.copying import Copier, ForeignObjectError, copies_made, creat
 from mover.execute.deleting import CopyAgain, Remover
 from mover.execute.journal import Journal
 from mover.execute.latecomers import Latecomers
+from mover.execute.pause_watch import PauseWatch
 from mover.execute.pausing import Pauser
 from mover.execute.ready import run_each
 from mover.execute.resuming import resume
@@ -92,36 +95,59 @@ class Forward:
             ApiError: A cluster refused a request.
         """
         record = self._journal.record
-        resumed = record.phase is not Phase.CLAIMED
-        created = 0
         if record.options.copy_ahead and record.phase in (Phase.CLAIMED, Phase.COPYING_AHEAD):
             await self._copy_ahead()
         paused_from_s = self._clock.elapsed()
-        if record.phase in (Phase.CLAIMED, Phase.COPYING_AHEAD, Phase.PAUSING):
-            await self._pause()
-        if not record.is_committed:
-            _require_whole(self.plan, self._source)
-            self._require_copies_wanted()
-            copier = await self._create()
-            await self._verify(copier, mend=resumed or record.options.copy_ahead)
-            if resumed or record.options.copy_ahead:
-                await self._withdraw_gone()
-            await self._commit()
-            await self._delete(copier)
-            created = len(copier.created)
-        elif record.phase is Phase.DELETING:
-            await self._delete(await self._complete_copies())
+        created = 0
+        if record.phase is not Phase.RESUMING:
+            async with PauseWatch(self._source, self.plan, self._options, self._listener) as watch:
+                if record.is_committed:
+                    await watch.take_over()
+                    await self._complete(watch)
+                else:
+                    created = await self._carry_over(watch, mend=record.phase is not Phase.CLAIMED)
         await self._resume()
         await self._journal.remove()
         return Outcome(self.plan, created, self._clock.seconds, self._clock.elapsed() - paused_from_s)
 
-    async def _pause(self) -> None:
+    async def _carry_over(self, watch: PauseWatch, *, mend: bool) -> int:
+        """Copies all there is and deletes the originals; returns how many copies were made."""
+        copier = await watch.unless_taken_off(self._copy_paused(watch, mend=mend or self._options.copy_ahead))
+        await watch.require()
+        watch.set_again_from_now_on()
+        await self._commit()
+        await watch.unless_taken_off(self._delete(copier, watch))
+        return len(copier.created)
+
+    async def _copy_paused(self, watch: PauseWatch, *, mend: bool) -> Copier:
+        """Pauses the source, also if an earlier run has, and copies it; returns when every copy is as it should be."""
+        await self._pause(watch)
+        _require_whole(self.plan, self._source)
+        self._require_copies_wanted()
+        copier = await self._create()
+        await self._verify(copier, mend=mend)
+        if mend:
+            await self._withdraw_gone()
+        return copier
+
+    async def _complete(self, watch: PauseWatch) -> None:
+        """Deletes what is left of the originals of a move that was interrupted; what was paused is paused again."""
+
+        async def work() -> None:
+            await self._delete(await self._complete_copies(), watch)
+
+        await watch.unless_taken_off(work())
+
+    async def _pause(self, watch: PauseWatch) -> None:
+        reached = self._journal.record.phase
+        phase = reached if reached in (Phase.CREATING, Phase.VERIFYING) else Phase.PAUSING
+
         async def note(pauses: Sequence[Pause]) -> None:
-            await self._journal.advance(Phase.PAUSING, pauses=tuple(map(PauseEntry.of, pauses)))
+            await self._journal.advance(phase, pauses=tuple(map(PauseEntry.of, pauses)))
 
         with self._clock.phase(Phase.PAUSING, len(self.plan.selection.moved)):
             known = [entry.pause() for entry in self._journal.record.pauses]
-            await Pauser(self._source, self.plan, self._options, self._listener).pause(known, note)
+            await Pauser(self._source, self.plan, self._options, watch, self._listener).pause(known, note)
             self.plan = await self._plan_again()
 
     async def _copy_ahead(self) -> None:
@@ -325,10 +351,11 @@ class Forward:
                 "Find out what changes them there, then go on with: capi-mover resume",
             )
 
-    async def _delete(self, copier: Copier) -> None:
+    async def _delete(self, copier: Copier, watch: PauseWatch) -> None:
         await self._announce(copier, copier.new_uids.keys())
         with self._clock.phase(Phase.DELETING, len(self.plan.deletion.sequence)):
-            remover = Remover(self._source, await deletion_webhooks(self._source), CopyAgain(copier))
+            webhooks = await deletion_webhooks(self._source)
+            remover = Remover(self._source, webhooks, CopyAgain(copier), watch.all_on)
             late = Latecomers(self._source, self.plan, self._listener)
             async with late.watched() as arrived:
                 await self._take_along(copier, arrived)
@@ -352,7 +379,10 @@ class Forward:
         uids = frozenset(obj.uid for obj in arrived)
         self.plan = _with(self.plan, arrived)
         record = self._journal.record
-        pauses = united(map(PauseEntry.pause, record.target_pauses), self.plan.copy_pauses())
+        # Of those that were known before, one that is off now was taken off since: their copies stay as they are.
+        keys = {self.plan.image(obj).key for obj in arrived}
+        new = [pause for pause in self.plan.copy_pauses() if pause.key in keys]
+        pauses = united(map(PauseEntry.pause, record.target_pauses), new)
         await self._journal.advance(
             Phase.DELETING,
             moving=tuple(sorted({*record.moving, *uids})),

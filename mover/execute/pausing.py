@@ -16,12 +16,13 @@ from graph import rules
 from graph.resource import Object, ResourceType
 from mover import metal3
 from mover.concurrency import all_of
-from mover.errors import ExpiredError, PauseTimeoutError, TransientError
+from mover.errors import ExpiredError, NotFoundError, PauseTimeoutError, TransientError
 from mover.events import Listener, ObjectDone
+from mover.execute.pause_watch import PauseWatch
 from mover.execute.ready import run_each
 from mover.kube import Cluster
 from mover.models import MANAGER, MoveOptions, Phase
-from mover.pause import Pause, fences_of, lagging, pause_of, pause_patch, united, unpaused_clusters, unready
+from mover.pause import Pause, fences_of, is_paused, lagging, pause_of, pause_patch, united, unpaused_clusters, unready
 from mover.planning import Plan
 from mover.waiting import by_space, wait_until
 
@@ -37,9 +38,13 @@ async def note_nothing(pauses: tuple[Pause, ...]) -> None:
 class Pauser:
     """Pauses what a plan moves on the source."""
 
-    def __init__(self, source: Cluster, plan: Plan, options: MoveOptions, listener: Listener) -> None:
+    def __init__(
+        self, source: Cluster, plan: Plan, options: MoveOptions, watch: PauseWatch, listener: Listener
+    ) -> None:
+        """`watch` is told of each pause that is relied on: those that are set, and those that were there."""
         self._source = source
         self._plan = plan
+        self._watch = watch
         self._options = options
         self._listener = listener
 
@@ -59,7 +64,12 @@ class Pauser:
         await self._wait_for_controllers(moved)
         pauses = united(known, new)
         await note(pauses)
-        await run_each([pause for pause in pauses if not _is_of_host(pause)], self._set)
+        of_others = [pause for pause in pauses if not _is_of_host(pause)]
+        set_here = {pause.key for pause in of_others}
+        for obj in moved:
+            if not metal3.is_host(obj) and obj.key not in set_here:
+                self._watch.rely_on(obj)
+        await run_each(of_others, self._set)
         await self._wait(moved)
         hosts = await self._hosts([obj for obj in moved if metal3.is_host(obj)])
         pauses = united(pauses, [pause for host in hosts for pause in fences_of(host)])
@@ -76,7 +86,14 @@ class Pauser:
         await wait_until(self._source, behind, why, self._options.pause_timeout_s, self._listener)
 
     async def _set(self, pause: Pause) -> None:
-        await self._source.merge_patch(pause.resource, pause.key, pause_patch(pause), manager=MANAGER)
+        try:
+            written = await self._source.merge_patch(pause.resource, pause.key, pause_patch(pause), manager=MANAGER)
+        except NotFoundError:
+            # Deleted since it was planned, or since an earlier run has paused it.
+            return
+        obj = self._plan.selection.graph.by_key(pause.key)
+        if obj is not None:
+            self._watch.rely_on(obj, written)
         self._listener(ObjectDone(Phase.PAUSING, str(pause.key), "paused"))
 
     async def _hosts(self, planned: Sequence[Object]) -> list[Object]:
@@ -88,8 +105,10 @@ class Pauser:
 
     async def _fence(self, host: Object) -> None:
         patch = metal3.fence_patch(host)
+        written = None
         if patch is not None:
-            await self._source.merge_patch(host.type, host.key, patch, manager=MANAGER)
+            written = await self._source.merge_patch(host.type, host.key, patch, manager=MANAGER)
+        self._watch.rely_on(host, None if is_paused(host) else written)
         self._listener(ObjectDone(Phase.PAUSING, str(host.key), "fenced"))
 
     async def _wait(self, moved: Sequence[Object]) -> None:

@@ -6,5 +6,16 @@
 from mover.kube.cluster import Cluster, Page, WatchEvent
 from mover.kube.kubeconfig import IN_CLUSTER_CONTEXT, connect
 from mover.kube.live import Live, LiveCluster
+from mover.kube.reflector import Observer, Reflector
 
-__all__ = ["IN_CLUSTER_CONTEXT", "Cluster", "Live", "LiveCluster", "Page", "WatchEvent", "connect"]
+__all__ = [
+    "IN_CLUSTER_CONTEXT",
+    "Cluster",
+    "Live",
+    "LiveCluster",
+    "Observer",
+    "Page",
+    "Reflector",
+    "WatchEvent",
+    "connect",
+]

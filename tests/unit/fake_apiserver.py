@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from graph.resource import Object, parse_object
-from mover.errors import Call, ConnectionFailedError, InvalidError
+from mover.errors import Call, ConnectionFailedError, ExpiredError, InvalidError
 from mover.kube import Cluster
 from mover.kube import transport as kube_transport
 from mover.kube.cluster import object_path
@@ -113,12 +114,38 @@ class DirectLink(Transport):
         return response.body
 
     async def stream(self, request: Request, idle_s: float) -> AsyncIterator[bytes]:
-        """Yields nothing for ever: a watch in which nothing happens, of a server that cannot tell what is there."""
+        """Yields what changes; the server cannot tell what is there."""
         del idle_s
+        call = Call(self._fake.name, "WATCH", request.path)
         if "sendInitialEvents" in request.params:
-            raise InvalidError(Call(self._fake.name, "WATCH", request.path), 422, "Invalid", "forbidden")
-        await asyncio.Event().wait()
-        yield b""
+            raise InvalidError(call, 422, "Invalid", "forbidden")
+        version, told = int(request.params["resourceVersion"]), 0
+        while True:
+            if version < self._fake.forgotten:
+                raise ExpiredError(call, 410, "Expired", "too old")
+            told = max(told, self._fake.index_after(version))
+            while told < len(self._fake.history):
+                change = self._fake.history[told]
+                told += 1
+                version = max(version, change.version)
+                if _in_collection(change.path, request.path):
+                    yield change.told(metadata_only="PartialObjectMetadata" in request.accept)
+            await self._fake.next_change()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of an object, as watches tell it."""
+
+    version: int
+    kind: str
+    path: str
+    body: bytes
+
+    def told(self, *, metadata_only: bool) -> bytes:
+        """Returns the line of a watch."""
+        seen = _seen(json.loads(self.body), metadata_only=metadata_only)
+        return json.dumps({"type": self.kind, "object": seen}).encode()
 
 
 class FakeApiServer:
@@ -134,6 +161,8 @@ class FakeApiServer:
         kubernetes: The version that the server says it is of.
         metrics: What it tells of itself.
         denied: (verb, resource) that its user may not do; nobody is an administrator then.
+        history: What has changed, for watches; `put` is not among it.
+        forgotten: Watches from an older version have expired.
     """
 
     def __init__(self, name: str = "source") -> None:
@@ -146,6 +175,34 @@ class FakeApiServer:
         self.kubernetes = "v1.36.3"
         self.metrics = ""
         self.denied: set[tuple[str, str]] = set()
+        self.history: list[Change] = []
+        self.forgotten = 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def index_after(self, version: int) -> int:
+        """Returns where in the history that begins which came after a version."""
+        return bisect_right(self.history, version, key=lambda change: change.version)
+
+    async def next_change(self) -> None:
+        """Returns when the history has grown, or some of it was forgotten."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter
+
+    def forget(self) -> None:
+        """Lets all watches expire."""
+        self.forgotten = self._version
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done() and not waiter.get_loop().is_closed():
+                waiter.set_result(None)
+
+    def _note(self, kind: str, path: str, body: dict[str, Any]) -> None:
+        self.history.append(Change(int(body["metadata"]["resourceVersion"]), kind, path, json.dumps(body).encode()))
+        self._wake()
 
     def put(self, *objects: Object) -> None:
         """Takes objects in as they are, UID and resourceVersion included."""
@@ -162,11 +219,13 @@ class FakeApiServer:
 
     def change(self, obj: Object, **fields: Any) -> None:
         """Changes fields of an object, as some controller would."""
-        body = self.bodies[object_path(obj.type, obj.key)]
+        path = object_path(obj.type, obj.key)
+        body = self.bodies[path]
         merged = merge(body, fields)
         body.clear()
         body |= merged
         self._touch(body)
+        self._note("MODIFIED", path, body)
 
     def writes(self) -> list[str]:
         """Returns the requests that could change something: no reads, rehearsals or reviews."""
@@ -196,7 +255,9 @@ class FakeApiServer:
     def _get(self, request: web.Request, _body: Any) -> Reply:
         path = request.path
         if "watch" in request.query:
-            return lines(*self._beginning(path) if "sendInitialEvents" in request.query else ())
+            metadata_only = "PartialObjectMetadata" in request.headers["Accept"]
+            begins = "sendInitialEvents" in request.query
+            return lines(*self._beginning(path, metadata_only=metadata_only) if begins else ())
         if path in ("/version", "/metrics"):
             return answer(200, {"gitVersion": self.kubernetes} if path == "/version" else self.metrics.encode())
         metadata_only = "PartialObjectMetadata" in request.headers["Accept"]
@@ -210,16 +271,16 @@ class FakeApiServer:
         inside = [held for key, held in sorted(self.bodies.items()) if _in_collection(key, path)]
         found = [held for held in inside if _is_selected(held, wanted)]
         start, limit = int(request.query.get("continue", 0)), int(request.query.get("limit", 500))
-        items = [{"metadata": item["metadata"]} if metadata_only else item for item in found[start : start + limit]]
+        items = [_seen(item, metadata_only=metadata_only) for item in found[start : start + limit]]
         token = str(start + limit) if start + limit < len(found) else ""
         return answer(200, {"metadata": {"resourceVersion": str(self._version), "continue": token}, "items": items})
 
-    def _beginning(self, path: str) -> list[dict[str, Any]]:
+    def _beginning(self, path: str, *, metadata_only: bool) -> list[dict[str, Any]]:
         """Returns the events by which a watch tells what is there."""
         inside = [held for key, held in sorted(self.bodies.items()) if _in_collection(key, path)]
         end = {"resourceVersion": str(self._version), "annotations": {"k8s.io/initial-events-end": "true"}}
         return [
-            *({"type": "ADDED", "object": {"metadata": held["metadata"]}} for held in inside),
+            *({"type": "ADDED", "object": _seen(held, metadata_only=metadata_only)} for held in inside),
             {"type": "BOOKMARK", "object": {"metadata": end}},
         ]
 
@@ -276,6 +337,9 @@ class FakeApiServer:
         held |= merged
         if held["metadata"].get("deletionTimestamp") and not held["metadata"].get("finalizers"):
             del self.bodies[path]
+            self._touch(held)
+            self._note("DELETED", path, held)
+            return answer(200, {"metadata": held["metadata"]})
         return self._wrote(request, held, managed="managedFields" not in body.get("metadata", {}))
 
     def _delete(self, request: web.Request, body: Any) -> Reply:
@@ -290,8 +354,11 @@ class FakeApiServer:
         if held["metadata"].get("finalizers"):
             held["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
             self._touch(held)
+            self._note("MODIFIED", path, held)
         else:
             del self.bodies[path]
+            self._touch(held)
+            self._note("DELETED", path, held)
             for inside in [key for key in self.bodies if f"/namespaces/{path.rpartition('/')[2]}/" in key]:
                 if path.startswith("/api/v1/namespaces/") and len(_parts(path)) == 2:
                     del self.bodies[inside]
@@ -305,6 +372,9 @@ class FakeApiServer:
             entries = body["metadata"].setdefault("managedFields", [])
             if entry not in [{name: found.get(name) for name in entry} for found in entries]:
                 entries.append({**entry, "fieldsV1": {"f:status" if sub else "f:spec": {}}})
+        name = f"/{body['metadata']['name']}" if request.method == "POST" else ""
+        kind = "ADDED" if request.method == "POST" else "MODIFIED"
+        self._note(kind, request.path.removesuffix("/status") + name, body)
         return answer(200, {"metadata": body["metadata"]})
 
     def _touch(self, body: dict[str, Any]) -> None:
@@ -329,6 +399,10 @@ def merge(held: Any, patch: Any) -> Any:
 
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/"
+
+
+def _seen(held: dict[str, Any], *, metadata_only: bool) -> dict[str, Any]:
+    return {"metadata": held["metadata"]} if metadata_only else held
 
 
 def _is_rehearsal(request: web.Request) -> bool:

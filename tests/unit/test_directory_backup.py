@@ -22,6 +22,7 @@ from mover.errors import RefusedError, StoppedError, UsageError
 from mover.events import Event, Noted, ObjectDone
 from mover.execute.backup import BackupResult, StillPausedError, backup, release
 from mover.execute.journal import write_record
+from mover.execute.pause_watch import PauseTakenOffError
 from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import PAUSED_FIELD, is_paused
 from mover.planning import Rules, make_plan
@@ -365,3 +366,19 @@ async def test_mutated_objects_are_saved_as_mutated(tmp_path: Path) -> None:
     assert {pause.key.namespace for pause in known.pauses} == {"new"}
     assert {pause.key.namespace for pause in known.set_on_source} == {"ns"}
     assert [(space.name, space.labels) for space in known.namespaces] == [("new", {"team": "a"})]
+
+
+@pytest.mark.parametrize("number", [0, 3], ids=["a Cluster", "a host"])
+async def test_a_pause_that_is_taken_off_while_files_are_written_ends_the_backup(tmp_path: Path, number: int) -> None:
+    server, obj = source(), fleet()[number]
+    before = state(server)
+
+    def take_off(event: Event) -> None:
+        if isinstance(event, ObjectDone) and event.phase is Phase.SAVING and is_paused(server.now(obj)):
+            annotations = {"metadata": {"annotations": {rules.HOST_PAUSED_ANNOTATION: None}}}
+            server.change(obj, **(annotations if number else {"spec": {"paused": False}}))
+
+    with pytest.raises(PauseTakenOffError, match=f"The pause of {obj.key} on the source cluster was taken off"):
+        await save(server, tmp_path / "b", take_off)
+    assert names_in(tmp_path) == []
+    assert state(server) == before

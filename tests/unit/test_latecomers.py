@@ -13,9 +13,8 @@ from graph import rules
 from graph.resource import Object
 from mover.errors import ForbiddenError
 from mover.events import Event, Noted
-from mover.execute import latecomers
 from mover.execute.latecomers import Latecomers
-from mover.kube import Cluster
+from mover.kube import Cluster, reflector
 from mover.kube.cluster import object_path
 from mover.planning import Plan
 from tests.unit.fake_apiserver import FakeApiServer
@@ -150,7 +149,7 @@ async def test_a_watch_that_does_not_tell_what_is_there_is_helped_by_a_list(begi
 
 
 async def test_a_watch_that_is_silent_at_its_beginning_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latecomers, "_BEGINNING_S", 0.1)
+    monkeypatch.setattr(reflector, "_BEGINNING_S", 0.1)
     stage, release = Stage(), asyncio.Event()
     stage.server.put(LATE)
 

@@ -9,6 +9,7 @@ from graph.resource import Object, parse_object
 from mover.discovery import discover
 from mover.errors import PauseTimeoutError
 from mover.events import ignore
+from mover.execute.pause_watch import PauseWatch
 from mover.execute.pausing import Pauser
 from mover.planning import make_plan
 from tests.unit.graph_builders import NAMESPACE
@@ -40,5 +41,6 @@ async def test_nothing_is_paused_before_the_end_of_an_earlier_pause_was_seen(
     async with stage.source.cluster() as cluster:
         plan = make_plan(await discover(cluster, NAMESPACE))
         with pytest.raises(PauseTimeoutError, match=why):
-            await Pauser(cluster, plan, stage.options, ignore).pause()
+            async with PauseWatch(cluster, plan, stage.options, ignore) as watch:
+                await Pauser(cluster, plan, stage.options, watch, ignore).pause()
     assert any("PATCH" in write and "/clusters/c" in write for write in stage.source.writes()) is paused
