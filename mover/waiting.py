@@ -43,7 +43,8 @@ async def wait_until(
             watches = (_Watch(cluster, *space, uids) for space, uids in sorted(by_space(objects).items()))
             await all_of(watch.until_settled(why, board, timeout_s) for watch in watches)
     except TimeoutError as error:
-        raise PauseTimeoutError(board.shown(), timeout_s) from error
+        unread = tuple(f"{obj.key}: its state could not be read in time" for obj in objects)
+        raise PauseTimeoutError(board.shown() or unread, timeout_s) from error
     finally:
         listener(Waiting(()))
 

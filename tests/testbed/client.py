@@ -117,7 +117,7 @@ class AdminClient:
     async def list_metadata(self, path: str) -> Any:
         """Returns all items at `path` without anything but their metadata."""
         answer = await self.request("GET", path, accept=METADATA_LIST)
-        return answer["items"]
+        return answer["items"] or ()  # of no objects of a built-in type: null
 
     async def list_all(self, path: str, *, page: int = 500) -> tuple[Any, ...]:
         """Returns all items at `path`, read in pages of `page`."""
