@@ -14,7 +14,7 @@ from aiohttp import web
 
 from graph.resource import Object, parse_object
 from mover.errors import Call, ConnectionFailedError, InvalidError
-from mover.kube import Cluster
+from mover.kube import LEASE_S, Cluster
 from mover.kube import transport as kube_transport
 from mover.kube.cluster import object_path
 from mover.kube.flow import FlowLimits
@@ -98,6 +98,7 @@ class DirectLink(Transport):
         await asyncio.sleep(0)
         is_write = request.method != "GET" and not request.soon_told and not request.path.startswith(_REVIEWS)
         is_last = self._fuse.sends(is_write=is_write)
+        await self.allowed_s(request)
         self.calls[request.method] += 1
         sent = _Sent(request.method, request.path, request.params, {"Accept": request.accept}, request.body or b"")
         response = await self._fake.handle(cast("web.Request", sent))
@@ -113,12 +114,15 @@ class DirectLink(Transport):
         return response.body
 
     async def stream(self, request: Request, idle_s: float) -> AsyncIterator[bytes]:
-        """Yields nothing for ever: a watch in which nothing happens, of a server that cannot tell what is there."""
+        """Yields changes of leases, of all else nothing for ever; the server cannot tell what is there."""
         del idle_s
         if "sendInitialEvents" in request.params:
             raise InvalidError(Call(self._fake.name, "WATCH", request.path), 422, "Invalid", "forbidden")
+        changes: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._fake.watchers.append(changes)
+        while request.path.endswith("/leases"):
+            yield json.dumps({"type": "MODIFIED", "object": await changes.get()}).encode()
         await asyncio.Event().wait()
-        yield b""
 
 
 class FakeApiServer:
@@ -133,6 +137,8 @@ class FakeApiServer:
         rehearsing: The same, for dry runs.
         kubernetes: The version that the server says it is of.
         metrics: What it tells of itself.
+        lease_s: How long leases last that are taken on it.
+        watchers: Are told of each lease that changes.
         denied: (verb, resource) that its user may not do; nobody is an administrator then.
     """
 
@@ -145,6 +151,8 @@ class FakeApiServer:
         self._version = 100
         self.kubernetes = "v1.36.3"
         self.metrics = ""
+        self.lease_s = LEASE_S
+        self.watchers: list[asyncio.Queue[dict[str, Any]]] = []
         self.denied: set[tuple[str, str]] = set()
 
     def put(self, *objects: Object) -> None:
@@ -176,11 +184,11 @@ class FakeApiServer:
     async def cluster(self, limits: FlowLimits | None = None) -> AsyncIterator[Cluster]:
         """Serves the objects and gives a cluster of them."""
         async with serve(self.handle) as url, open_transport(url, self.name, deque(["token"]), QUICK, limits) as link:
-            yield Cluster(self.name, f"{self.name}-ctx", "", link)
+            yield Cluster(self.name, f"{self.name}-ctx", "", link, self.lease_s)
 
     def direct(self, fuse: Fuse | None = None) -> Cluster:
         """Returns a cluster of the objects that is reached without a network."""
-        return Cluster(self.name, f"{self.name}-ctx", "", DirectLink(self, fuse or Fuse()))
+        return Cluster(self.name, f"{self.name}-ctx", "", DirectLink(self, fuse or Fuse()), self.lease_s)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers a request."""
@@ -313,6 +321,8 @@ class FakeApiServer:
             if not body["metadata"].get(name, True):
                 del body["metadata"][name]
         body["metadata"]["resourceVersion"] = str(self._version)
+        for changes in self.watchers if body.get("kind") == "Lease" else ():
+            changes.put_nowait(body)
 
 
 def merge(held: Any, patch: Any) -> Any:

@@ -27,7 +27,7 @@ from mover.events import (
     ignore,
 )
 from mover.execute.forward import Outcome
-from mover.execute.lease import Claim, LeaseLostError
+from mover.execute.lease import Claim, Lease, LeaseLostError
 from mover.execute.run import Claims, Clusters, InterruptedMoveError, RolledBackError
 from mover.kube import Cluster, Live
 from mover.models import MoveOptions, Phase, RollingOptions, UnitFate, UnitReport
@@ -43,6 +43,10 @@ LOST = LeaseLostError("target", ConnectionFailedError(Call("target", "PUT", "/le
 Doing = Callable[[str], Awaitable[None]]
 
 
+def claim() -> Claim:
+    return Claim(Lease(FakeApiServer().direct(), "ns", ignore))
+
+
 class Stage:
     """A rolling move of the Clusters a, b, c and d, whose units do what the test says.
 
@@ -55,7 +59,7 @@ class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, plan: Plan = PLAN) -> None:
         self.begun: list[str] = []
         self.events: list[Event] = []
-        self.claims = Claims(Claim(), Claim())
+        self.claims = Claims(claim(), claim())
         self.doing: Doing = self.nothing
         self._plan = plan
         monkeypatch.setattr(module._Roll, "_mover", self._mover)
@@ -257,7 +261,7 @@ async def test_what_units_share_stays_for_clusters_that_have_come_meanwhile(
     _, last = units(plan.selection)
     clusters = Clusters(server.direct(), server.direct())
     async with Live(clusters.source, "ns", plan.inventory.types) as live:
-        roll = module._Roll(clusters, (live, live), Claims(Claim(), Claim()), plan, MoveOptions(), ignore)
+        roll = module._Roll(clusters, (live, live), Claims(claim(), claim()), plan, MoveOptions(), ignore)
         with pytest.raises(RefusedError):
             await roll._mover(last, UnitQueue([], {klass.key}))(ignore)
     (found,) = judged
