@@ -95,13 +95,25 @@ class Claim:
         finally:
             self._undoing -= 1
 
-    async def require(self, link: Transport | None = None) -> float:
+    async def confirm(self) -> None:
+        """Renews the lease: nobody has taken over what is claimed.
+
+        Raises:
+            SupersededError: Somebody has.
+            LeaseLostError: The lease was lost before, or its renewal is refused.
+            TransientError: It cannot be renewed now.
+        """
+        if self.lost is not None:
+            raise self.lost
+        await self._renew()
+
+    async def require(self, link: Transport) -> float:
         """Returns for how many seconds writes may be sent: nobody can have taken over what is claimed until then.
 
         A lease that was not renewed for long, as the program was asleep, is renewed first.
 
         Args:
-            link: Where the write is sent to; None if that is not known.
+            link: Where the write is sent to.
 
         Raises:
             SupersededError: Somebody else has taken over.

@@ -70,17 +70,22 @@ class Claims:
         """
         return self.source.lost is not None or self.target.is_anothers
 
-    async def require(self) -> None:
-        """Makes sure that nobody else has taken the move over, as far as the target can be reached.
+    async def confirm(self) -> bool:
+        """Makes sure that nobody else has taken the move over; returns whether the target can be reached.
+
+        The leases are renewed even if they are fresh by our own clock, which may have stood still with us.
 
         Raises:
             SupersededError: Somebody has.
             LeaseLostError: The lease of the source could not be renewed.
             TransientError: The source cannot be reached.
         """
-        await self.source.require()
-        with self.target.lapsing(), suppress(LeaseLostError, TransientError):
-            await self.target.require()
+        await self.source.confirm()
+        try:
+            await self.target.confirm()
+        except (LeaseLostError, TransientError):
+            return False
+        return True
 
 
 class RolledBackError(StoppedError):
@@ -270,8 +275,8 @@ async def _give_up(
     the leases and the records say now decides, not what is remembered.
     """
     try:
-        await claims.require()
-        await journal.require_own(0.0 if claims.target.is_out_of_reach else _PATIENCE_S)
+        is_answering = await claims.confirm()
+        await journal.require_own(_PATIENCE_S if is_answering else 0.0)
     except ApiError as unknown:
         log.info("Whether the move is still ours cannot be seen: %s", unknown)
     record = journal.record

@@ -58,11 +58,12 @@ async def frozen(scene: Scene, phase: Phase, number: int) -> AsyncIterator[Froze
         wanted = os.WSTOPPED | os.WEXITED | os.WNOWAIT
         seen = await asyncio.wait_for(asyncio.to_thread(os.waitid, os.P_PID, process.pid, wanted), 90)
         assert seen is not None
-        assert seen.si_code == os.CLD_STOPPED
+        assert seen.si_code == os.CLD_STOPPED, process.communicate()
         yield Frozen(process)
     finally:
         if process.poll() is None:
             process.kill()
+        if process.stdout is not None and not process.stdout.closed:
             process.communicate()
 
 

@@ -18,6 +18,7 @@ from mover.execute.run import InterruptedMoveError, RolledBackError, start
 from mover.models import Phase
 from mover.pause import is_paused
 from mover.record import encode
+from tests.unit import clock as clocks
 from tests.unit.fake_apiserver import Fuse, Killed
 from tests.unit.mover_builders import (
     CLUSTER,
@@ -31,7 +32,7 @@ from tests.unit.mover_builders import (
     somebody_at_work,
     write_record,
 )
-from tests.unit.scripted_server import Reply, failure, reset, until
+from tests.unit.scripted_server import Reply, failure, reset
 from tests.unit.test_record import record
 
 LEASE = make(LEASES, "capi-mover.ns", namespace="default")
@@ -235,13 +236,13 @@ async def test_a_target_that_swallows_requests_costs_its_lease_and_the_source_is
 
 
 @pytest.mark.parametrize("phase", ["creating", "verifying", "deleting"])
-async def test_whoever_has_lost_the_lease_changes_nothing_more(phase: str) -> None:
-    """Somebody else has taken the move over: a rollback would work against them.
-
-    What was under way is finished; but the records say what is done next, and they are theirs.
-    """
+@pytest.mark.parametrize("slept_s", [21, 0], ids=["its clock jumped", "its clock stood still"])
+async def test_whoever_has_lost_the_lease_changes_nothing_more(
+    phase: str, slept_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else has taken the move over: a rollback would work against them."""
+    clock = clocks.install(monkeypatch)
     stage, writes = Stage(), list[str]()
-    stage.source.lease_s = stage.target.lease_s = 0.2
     findings = await stage.findings()
     method, ending, served = {
         "creating": ("POST", "/machines", stage.target),
@@ -259,7 +260,7 @@ async def test_whoever_has_lost_the_lease_changes_nothing_more(phase: str) -> No
                 spec = {"holderIdentity": "thief/1/2", "renewTime": "2999-01-01T00:00:00Z"}
                 server.change(LEASE, spec=spec)
                 server.before = note
-            await until(lambda: "PUT" in {entry.partition(" ")[0] for entry in stage.source.log[-3:]})
+            clock.sleep(slept_s)
             return await failure(503, "", "late")(sent)
 
         return lose
