@@ -13,7 +13,7 @@ from graph import rules
 from graph.selection import Fate
 from graph.unit import Unit, units
 from mover.checks import Findings
-from mover.errors import Call, ConnectionFailedError, MoverError, Problem, RefusedError, StoppedError
+from mover.errors import Call, ConnectionFailedError, MoverError, Problem, RefusedError, StoppedError, SupersededError
 from mover.events import (
     Event,
     InUnit,
@@ -211,6 +211,19 @@ async def test_whoever_has_lost_the_source_to_somebody_else_says_nothing_of_unit
     rolling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await rolling
+
+
+async def test_a_unit_that_finds_the_move_taken_over_stops_all_of_them(stage: Stage) -> None:
+    async def doing(name: str) -> None:
+        if name == "b":
+            raise SupersededError("Another capi-mover has taken over")
+
+    stage.doing = doing
+    with pytest.raises(SupersededError):
+        await stage.run(parallel=1)
+    assert stage.begun == ["a", "b"]
+    ended = [event.unit for event in stage.events if isinstance(event, UnitEnded)]
+    assert ended == ["ns/a"], "what became of the other one is not for this program to say"
 
 
 async def test_no_unit_is_begun_without_the_lease_of_the_target(stage: Stage) -> None:
