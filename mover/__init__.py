@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         Problem,
         RefusedError,
         StoppedError,
+        SupersededError,
         TransientError,
         UsageError,
         VerificationError,
@@ -155,6 +156,7 @@ __all__ = [
     "Step",
     "StillPausedError",
     "StoppedError",
+    "SupersededError",
     "Traffic",
     "TransientError",
     "UnitEnded",
@@ -211,7 +213,7 @@ _HOMES = {
     "mover.directory.files": "FileError",
     "mover.errors": (
         "ApiError BlockedError Difference MoverError PauseTimeoutError Problem RefusedError StoppedError "
-        "TransientError UsageError VerificationError"
+        "SupersededError TransientError UsageError VerificationError"
     ),
     "mover.events": (
         "Event InUnit Listener Noted ObjectDone PhaseEnded PhaseStarted Planned RollingStarted Step Traffic "

@@ -5,7 +5,8 @@
     ├── RefusedError               the preflight found problems; nothing was changed              (exit code 3)
     ├── StoppedError               the move stopped on its way; it names the next command         (exit code 4)
     │   ├── PauseTimeoutError      a controller did not confirm the pause in time
-    │   └── BlockedError           an object cannot go on (changed for ever, finalizer put back)
+    │   ├── BlockedError           an object cannot go on (changed for ever, finalizer put back)
+    │   └── SupersededError        another program has taken over; this one changes nothing any more
     ├── VerificationError          the copies differ from what was to be copied                   (exit code 5)
     └── ApiError                   an API server's answer, or the lack of one
         ├── TransientError         worth another try: the only class that is retried
@@ -131,6 +132,22 @@ class PauseTimeoutError(StoppedError):
 
 class BlockedError(StoppedError):
     """One object kept changing or could not be removed."""
+
+
+class SupersededError(StoppedError):
+    """Another program has taken over what this one was at, or has ended it.
+
+    Whoever is told so changes nothing any more: nothing is undone, recorded or released that is not its own.
+
+    Attributes:
+        holder: Who has it now, "" if nobody has.
+        since: Since when (RFC 3339, the holder's clock), "" if that is not known.
+    """
+
+    def __init__(self, what: str, holder: str = "", since: str = "") -> None:
+        super().__init__(what, "See what has become of it: capi-mover status")
+        self.holder = holder
+        self.since = since
 
 
 @dataclass(frozen=True, slots=True)

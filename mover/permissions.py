@@ -33,7 +33,7 @@ _READ: Final = ("get", "list", "watch")
 _REMOVE: Final = ("patch", "delete")
 # `delete` is for a rollback, `update` for a copy whose original changed while it was copied.
 _COPY: Final = ("create", "update", "patch", "delete")
-_LEASE_VERBS: Final = ("create", "get", "list", "update", "delete")
+_LEASE_VERBS: Final = ("create", "get", "list", "watch", "update", "delete")
 _RECORD_VERBS: Final = ("create", "get", "list", "patch", "delete")
 
 

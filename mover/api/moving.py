@@ -81,6 +81,7 @@ async def move_async(
             changed.
         RolledBackError: The move failed and was undone.
         InterruptedMoveError: The move failed and can be resumed.
+        SupersededError: This program stood still, and another one has taken the move over.
         ApiError: A cluster refused a request or could not be reached before anything was changed.
     """
     saved = await read_plan(plan_file)

@@ -11,7 +11,7 @@ from mover.checks import check_connections
 from mover.errors import RefusedError
 from mover.events import Listener, Traffic, ignore
 from mover.execute.run import Clusters
-from mover.kube import IN_CLUSTER_CONTEXT, Cluster, connect
+from mover.kube import IN_CLUSTER_CONTEXT, LEASE_S, Cluster, connect
 from mover.models import MoveOptions
 
 DEFAULT_NAMESPACE = "default"
@@ -25,11 +25,14 @@ class ClusterRef:
         kubeconfig: A kubeconfig file; None for `$KUBECONFIG`, `~/.kube/config` or the pod's service account.
         context: A context of it; None for its current one. "in-cluster" without a file asks for the service account.
         max_requests: How many requests may be under way to it at once, at most; None for the default.
+        lease_s: How long the lease of a move lasts on it, in seconds, 1 at least: after that time without an answer
+            of the cluster the move stops, and after it another program may take the move over.
     """
 
     kubeconfig: Path | None = None
     context: str | None = None
     max_requests: int | None = None
+    lease_s: float = LEASE_S
 
 
 def place_of(text: str) -> ClusterRef | Path:
@@ -48,6 +51,7 @@ def place_of(text: str) -> ClusterRef | Path:
 async def opened(name: str, ref: ClusterRef, listener: Listener = ignore) -> AsyncIterator[Cluster]:
     """Gives the cluster that messages call `name`; closes the connection at the end, and tells what was asked of it."""
     async with await connect(name, ref.kubeconfig, ref.context, ref.max_requests) as cluster:
+        cluster.lease_s = ref.lease_s
         try:
             yield cluster
         finally:

@@ -72,13 +72,13 @@ async def move_shard_async(
     async with connected(source, target, listener) as clusters:
         await require_answers(clusters)
         scope = shard_scope(asked.shard.index, asked.shard.total)
-        async with claimed(clusters, scope) as claims:
+        async with claimed(clusters, scope, listener) as claims:
             try:
                 await require_alone(clusters, scope)
                 return await _move_shard((source, target), clusters, asked, listener)
             except StoppedError as error:
                 lost = claims.source.lost or claims.target.lost
-                if lost is None:
+                if lost is None or lost is error:
                     raise
                 # The move at work knows only that somebody has stopped it.
                 raise StoppedError(f"{error}\n{lost.what}", "Move the shard again") from error

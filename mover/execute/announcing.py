@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType
-from mover.errors import AlreadyExistsError, MoverError
+from mover.errors import AlreadyExistsError, MoverError, SupersededError
 from mover.events import Listener, Noted
 from mover.execute.ready import run_each
 from mover.kube import Cluster
@@ -136,6 +136,8 @@ async def _announce(cluster: Cluster, news: Iterable[News], record: Record, list
 
     try:
         await run_each(news, one)
+    except SupersededError:
+        raise
     except (MoverError, TimeoutError) as error:
         _refusing.add(cluster.link)
         why = str(error) or f"no answer for {_PATIENCE_S:g} s"

@@ -18,7 +18,16 @@ from mover.checks.registry import check_plan
 from mover.concurrency import all_of
 from mover.directory import Draft, Manifest, SavedNamespace, begin, file_names, new_manifest, read_manifest
 from mover.discovery import NAMESPACES, discover
-from mover.errors import ApiError, MoverError, NotFoundError, Problem, RefusedError, StoppedError, UsageError
+from mover.errors import (
+    ApiError,
+    MoverError,
+    NotFoundError,
+    Problem,
+    RefusedError,
+    StoppedError,
+    SupersededError,
+    UsageError,
+)
 from mover.events import Listener, Noted, ObjectDone
 from mover.execute.clock import Clock
 from mover.execute.journal import under_way
@@ -103,7 +112,7 @@ async def backup(  # noqa: PLR0913 - what a move is asked for, and the two flags
     clock = Clock(listener)
     scope = plan.inventory.namespace
     with stops_told("backup"):
-        async with held(source, scope):
+        async with held(source, scope, listener):
             with clock.phase(Phase.PREFLIGHT):
                 plan = await _checked(source, plan, options)
                 uid = (await identity_of(source)).uid
@@ -132,7 +141,7 @@ async def release(source: Cluster, folder: Path, listener: Listener, *, identity
             "Choose that one with --kubeconfig",
         )
     clock = Clock(listener)
-    async with held(source, manifest.namespace):
+    async with held(source, manifest.namespace, listener):
         with clock.phase(Phase.RELEASING, len(manifest.set_on_source)):
             failed = await _take_off(source, manifest.set_on_source, listener)
     if failed:
@@ -274,7 +283,12 @@ class _Backup:
 
     async def _undo(self, error: BaseException) -> None:
         """Makes everything as it was; if the source cannot be resumed, the marker stays to tell of its pauses."""
-        await self._resume(error)
+        try:
+            await self._resume(error)
+        except SupersededError:
+            release = f"capi-mover release {self._draft.folder}"
+            self._listener(Noted(f"What the backup has paused is left as it is; resume it with: {release}"))
+            raise
         await asyncio.to_thread(self._draft.discard)
         self._listener(Noted("The backup was broken off: the source is as it was, and nothing is left of the files"))
 

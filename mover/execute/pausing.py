@@ -89,6 +89,8 @@ class Pauser:
         try:
             written = await self._source.merge_patch(pause.resource, pause.key, pause_patch(pause), manager=MANAGER)
         except NotFoundError:
+            if pause.resource.group_kind == rules.CLUSTER:
+                raise  # without it there is nothing to move; another program may have done so
             # Deleted since it was planned, or since an earlier run has paused it.
             return
         obj = self._plan.selection.graph.by_key(pause.key)

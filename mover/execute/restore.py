@@ -116,7 +116,7 @@ async def restore(
         with clock.phase(Phase.LOADING):
             backup = await asyncio.to_thread(load, folder, identity)
         _note_origin(backup, (await identity_of(target)).uid, listener)
-        async with held(target, _scope(backup)), asyncio.timeout(options.timeout_s or None):
+        async with held(target, _scope(backup), listener), asyncio.timeout(options.timeout_s or None):
             with clock.phase(Phase.PREFLIGHT):
                 ready = await _prepare(target, backup, options)
             _note_dying(backup, listener)

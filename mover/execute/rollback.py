@@ -11,7 +11,14 @@ from graph import rules
 from graph.resource import ResourceType
 from mover.concurrency import all_of
 from mover.discovery import NAMESPACES, movable_types
-from mover.errors import ForbiddenError, MoverError, NotFoundError, PauseTimeoutError, StoppedError
+from mover.errors import (
+    ForbiddenError,
+    MoverError,
+    NotFoundError,
+    PauseTimeoutError,
+    StoppedError,
+    SupersededError,
+)
 from mover.events import Listener, Noted
 from mover.execute.announcing import announce_rolled_back
 from mover.execute.clock import Clock
@@ -56,6 +63,7 @@ async def roll_back(
 
     Raises:
         StoppedError: The copies could not be taken off the target; the source is as it was.
+        SupersededError: Another program has taken over; nothing more was changed.
     """
     clock = Clock(listener)
     with clock.phase(Phase.ROLLING_BACK, len(plan.selection.selected)):
@@ -64,6 +72,8 @@ async def roll_back(
             await journal.write(journal.record)
             await _recognise(target, journal, plan, made)
             await _remove_copies(target, journal, plan, clock, listener)
+        except SupersededError:
+            raise
         except MoverError as error:
             await _restore_pauses(source, journal)
             raise StoppedError(

@@ -15,12 +15,21 @@ from graph.resource import ObjectKey
 from graph.unit import Unit
 from mover.checks import Findings
 from mover.choices import OnFailure
+from mover.concurrency import all_of
 from mover.discovery import NAMESPACES, Inventory, discover
-from mover.errors import ApiError, MoverError, StoppedError, TransientError, UsageError, VerificationError
+from mover.errors import (
+    ApiError,
+    MoverError,
+    StoppedError,
+    SupersededError,
+    TransientError,
+    UsageError,
+    VerificationError,
+)
 from mover.events import Listener, Noted, Planned
 from mover.execute.forward import Forward, Outcome
-from mover.execute.journal import Journal, find, read_record, under_way
-from mover.execute.lease import Claim, held, this_holder
+from mover.execute.journal import Found, Journal, find, under_way
+from mover.execute.lease import Claim, Lease, LeaseLostError, held, holding, this_holder
 from mover.execute.rollback import roll_back
 from mover.kube import Cluster
 from mover.models import MoveOptions, Phase
@@ -29,6 +38,8 @@ from mover.record import Identity, Record
 from mover.scope import described
 
 log = logging.getLogger("capi-mover.execute")
+_PATIENCE_S = 15.0
+"""How long a target is asked for its record before a move is undone: the source stands still meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,24 @@ class Claims:
 
         As long as the source's lease is ours nobody has: a target that is only out of reach changes nothing.
         """
-        return self.source.lost is not None or (self.target.lost is not None and not self.target.lost.unreachable)
+        return self.source.lost is not None or self.target.is_anothers
+
+    async def confirm(self) -> bool:
+        """Makes sure that nobody else has taken the move over; returns whether the target can be reached.
+
+        The leases are renewed even if they are fresh by our own clock, which may have stood still with us.
+
+        Raises:
+            SupersededError: Somebody has.
+            LeaseLostError: The lease of the source could not be renewed.
+            TransientError: The source cannot be reached.
+        """
+        await self.source.confirm()
+        try:
+            await self.target.confirm()
+        except (LeaseLostError, TransientError):
+            return False
+        return True
 
 
 class RolledBackError(StoppedError):
@@ -87,9 +115,10 @@ async def start(clusters: Clusters, findings: Findings, options: MoveOptions, li
         LeaseHeldError: Another mover works on the same objects.
         RolledBackError: It failed and was undone.
         InterruptedMoveError: It failed and can be resumed.
+        SupersededError: This program stood still, and another one has taken the move over.
     """
     scope = findings.plan.scope
-    async with claimed(clusters, scope) as claims:
+    async with claimed(clusters, scope, listener) as claims:
         found = await find(clusters.source, clusters.target, scope)
         if found.newest is not None:
             raise StoppedError(
@@ -134,8 +163,9 @@ async def _begin(journal: Journal) -> None:
     """Writes the first record; if that fails on one side nothing has begun, and it is taken off the other one."""
     try:
         await journal.write(journal.record)
-    except ApiError:
-        with suppress(ApiError):
+    except (ApiError, SupersededError):
+        # Exactly what was written: another move's record stays.
+        with suppress(ApiError, StoppedError):
             await journal.remove()
         raise
 
@@ -145,29 +175,18 @@ async def go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator],
 
     Raises:
         StoppedError: The record is of a move between other clusters, or a rollback of it has begun.
+        SupersededError: Somebody else has ended the move meanwhile, or has taken it over.
     """
     await _require_same_clusters(clusters, record)
-    async with claimed(clusters, record.scope) as claims:
-        record = await _read_again(clusters, record)
+    async with claimed(clusters, record.scope, listener) as claims:
+        journal, _ = await Journal.opened(record, clusters.source, clusters.target)
+        record = journal.record
         if record.is_rolling_back:
             raise StoppedError(f"A rollback of the move {record.id} has begun", "Finish it with: capi-mover rollback")
-        journal = Journal(record, (clusters.source, clusters.target))
         await journal.advance(record.phase, holder=this_holder())
         plan = await _plan_of(clusters.source, record, mutators)
         listener(clusters.planned(plan))
         return await _run(clusters, claims, journal, plan, listener)
-
-
-async def _read_again(clusters: Clusters, record: Record) -> Record:
-    """Returns the record as it is now that nobody else works on the move.
-
-    Raises:
-        StoppedError: Somebody else has ended the move meanwhile.
-    """
-    now = (await find(clusters.source, clusters.target, record.scope)).newest
-    if now is None or now.id != record.id:
-        raise StoppedError(f"The move {record.id} was ended by somebody else meanwhile", "See: capi-mover status")
-    return now
 
 
 async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], listener: Listener) -> None:
@@ -177,25 +196,38 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
         StoppedError: It is past its commit point: originals may be gone already, and only forward is safe. With the
             source resumed, its controllers would build anew what they miss.
     """
+    both = (clusters.source, clusters.target)
     async with AsyncExitStack() as claims:
-        await claims.enter_async_context(held(clusters.source, record.scope))
+        await claims.enter_async_context(held(clusters.source, record.scope, listener, both))
         try:
             # The source is to be resumed even if the target is dead for good.
             await _require_same_clusters(clusters, record)
-            claim = await claims.enter_async_context(held(clusters.target, record.scope))
+            claim = await claims.enter_async_context(held(clusters.target, record.scope, listener, both))
             claims.enter_context(claim.lapsing())
         except TransientError as error:
             listener(Noted(f"The target cannot be reached: {error}"))
-        record = await read_record(clusters.source, record.scope) or record
-        if record.is_committed:
-            raise StoppedError(
-                f"The move {record.id} is in the phase {record.phase}: originals may be gone from the source already, "
-                "so it can only be completed",
-                "Go on with: capi-mover resume",
-            )
-        plan = await _plan_of(clusters.source, record, mutators)
-        journal = Journal(record, (clusters.source, clusters.target))
+        journal, found = await Journal.opened(record, *both)
+        _require_undoable(journal.record, found)
+        plan = await _plan_of(clusters.source, journal.record, mutators)
         await roll_back(clusters.source, clusters.target, journal, plan, listener)
+
+
+def _require_undoable(record: Record, found: Found) -> None:
+    """Nothing may have been deleted from the source yet, as either record says.
+
+    A rollback that has begun is finished whatever the target's record says: it began on the source, before the commit.
+    """
+    if found.source is None and not (record.is_rolling_back or record.is_committed):
+        raise SupersededError(
+            f"The move {record.id} was ended by somebody else: the source has no record of it any more"
+        )
+    says = [side.phase for side in (record, found.target) if side is not None and side.is_committed]
+    if says and not record.is_rolling_back:
+        raise StoppedError(
+            f"The move {record.id} is in the phase {says[0]}: originals may be gone from the source already, "
+            "so it can only be completed",
+            "Go on with: capi-mover resume",
+        )
 
 
 async def _run(clusters: Clusters, claims: Claims, journal: Journal, plan: Plan, listener: Listener) -> Outcome:
@@ -205,6 +237,8 @@ async def _run(clusters: Clusters, claims: Claims, journal: Journal, plan: Plan,
     try:
         async with asyncio.timeout(timeout_s or None):
             return await forward.run()
+    except SupersededError:
+        raise
     except asyncio.CancelledError as error:
         if claims.are_anothers:
             raise
@@ -235,7 +269,16 @@ def _accept_cancellation() -> None:
 async def _give_up(
     clusters: Clusters, claims: Claims, journal: Journal, forward: Forward, listener: Listener, error: BaseException
 ) -> None:
-    """Undoes the move if that is safe and wanted, and raises what the caller has to know."""
+    """Undoes the move if that is safe and wanted, and raises what the caller has to know.
+
+    What it failed with may be the work of another program that has taken the move over while this one stood still: what
+    the leases and the records say now decides, not what is remembered.
+    """
+    try:
+        is_answering = await claims.confirm()
+        await journal.require_own(_PATIENCE_S if is_answering else 0.0)
+    except ApiError as unknown:
+        log.info("Whether the move is still ours cannot be seen: %s", unknown)
     record = journal.record
     why = _describe(error)
     where = f"The move {record.id} stopped in the phase {record.phase}"
@@ -253,6 +296,8 @@ async def _give_up(
     try:
         with claims.target.lapsing():
             await roll_back(clusters.source, clusters.target, journal, forward.plan, listener, forward.made)
+    except SupersededError:
+        raise
     except MoverError as second:
         raise InterruptedMoveError(
             f"{why}\nThe move {record.id} could not be rolled back either: {second}", "Try again: capi-mover rollback"
@@ -269,14 +314,19 @@ def _describe(error: BaseException) -> str:
 
 
 @asynccontextmanager
-async def claimed(clusters: Clusters, scope: str) -> AsyncIterator[Claims]:
-    """Holds the leases of a move on both clusters while the body runs.
+async def claimed(clusters: Clusters, scope: str, listener: Listener) -> AsyncIterator[Claims]:
+    """Holds the leases of a move on both clusters while the body runs; both are asked before each write to either.
 
     Raises:
         LeaseHeldError: Another mover works on the same objects.
         LeaseLostError: A lease could not be kept.
+        SupersededError: Somebody else has taken one over.
     """
-    async with held(clusters.source, scope) as source, held(clusters.target, scope) as target:
+    both = (clusters.source, clusters.target)
+    leases = [Lease(cluster, scope, listener) for cluster in both]
+    # Holders that are dead are waited for on both sides at once.
+    await all_of(lease.outwait() for lease in leases)
+    async with holding(leases[0], both) as source, holding(leases[1], both) as target:
         yield Claims(source, target)
 
 

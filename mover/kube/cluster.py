@@ -18,6 +18,7 @@ from mover.kube import transport
 from mover.kube.transport import Request, Transport
 
 PAGE_SIZE = 500
+LEASE_S = 20.0
 _RELISTS = 5
 _ENDS_BEGINNING = "k8s.io/initial-events-end"
 
@@ -67,13 +68,17 @@ class Cluster:
         name: "source" or "target", or what the caller calls it.
         context: The kubeconfig context it was reached by.
         default_namespace: The context's namespace, "" if it names none.
+        lease_s: How long a lease lasts that is taken on it, in seconds.
     """
 
-    def __init__(self, name: str, context: str, default_namespace: str, link: Transport) -> None:
+    def __init__(
+        self, name: str, context: str, default_namespace: str, link: Transport, lease_s: float = LEASE_S
+    ) -> None:
         self.name = name
         self.context = context
         self.default_namespace = default_namespace
         self.link = link
+        self.lease_s = lease_s
 
     async def __aenter__(self) -> Self:
         return self

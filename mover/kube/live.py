@@ -257,7 +257,7 @@ class LiveCluster(Cluster):
 
     def __init__(self, live: Live, belongs: Callable[[Object], bool]) -> None:
         cluster = live.cluster
-        super().__init__(cluster.name, cluster.context, cluster.default_namespace, cluster.link)
+        super().__init__(cluster.name, cluster.context, cluster.default_namespace, cluster.link, cluster.lease_s)
         self._live = live
         self._belongs = belongs
 

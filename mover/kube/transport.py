@@ -1,17 +1,20 @@
 """One request to an API server: credentials, flow control, retries, and errors by class.
 
 Only `TransientError`s are tried again (tenacity, exponential with jitter, bounded in attempts and in time). A 401
-reloads the credentials once: tokens of exec plugins and files expire while a long move runs.
+reloads the credentials once: tokens of exec plugins and files expire while a long move runs. Whoever holds leases is
+asked before each try of a write: a program that was asleep must not act on what it knew before (docs/decisions/0030).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -34,6 +37,12 @@ JSON_PATCH = "application/json-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 DISCOVERY = "application/json;as=APIGroupDiscoveryList;g=apidiscovery.k8s.io;v=v2"
+
+Guard = Callable[[], Awaitable[float]]
+"""Returns for how many seconds from now a write may be sent; raises if it may not be."""
+
+_REVIEWS = "/apis/authorization.k8s.io/"
+_LEASES = "/apis/coordination.k8s.io/"
 
 _WARNING = re.compile(r'299 \S+ "(?P<text>.*)"')
 _BY_STATUS: Mapping[int, type[errors.ApiError]] = {
@@ -79,6 +88,16 @@ class Request:
     """Whether no answer is worth a long wait: it is tried twice, for some seconds."""
 
     @property
+    def is_write(self) -> bool:
+        """Returns whether the server stores something: not for a read, a rehearsal, or a review of the own rights."""
+        return self.method != "GET" and "dryRun" not in self.params and not self.path.startswith(_REVIEWS)
+
+    @property
+    def is_of_lease(self) -> bool:
+        """Returns whether it is about a lease, which other writes wait for; each write of one is conditional."""
+        return self.path.startswith(_LEASES)
+
+    @property
     def subject(self) -> str:
         """Returns the path of what the request is about."""
         return f"{self.path}/{self.created}" if self.created else self.path
@@ -95,7 +114,11 @@ class Session:
 
 
 class Transport:
-    """Sends requests to one API server."""
+    """Sends requests to one API server.
+
+    Attributes:
+        guards: Are asked before each write is sent, those to leases excepted.
+    """
 
     def __init__(
         self,
@@ -113,6 +136,7 @@ class Transport:
         self.flow = Flow(limits or FlowLimits())
         self.calls: Counter[str] = Counter()
         self.retries = 0
+        self.guards: list[Guard] = []
         self._warned: set[str] = set()
         self._dated = ("", 0.0)
 
@@ -121,6 +145,7 @@ class Transport:
 
         Raises:
             ApiError: The class says what the server answered; TransientErrors were tried again first.
+            SupersededError: It is a write that may not be sent any more: another program has taken over.
         """
         began = time.monotonic()
         try:
@@ -203,8 +228,21 @@ class Transport:
         except ValueError:
             return None
 
+    async def allowed_s(self, request: Request) -> float:
+        """Returns for how many seconds a request may still be sent, as all guards say; reads may be at any time.
+
+        Raises:
+            SupersededError: Another program has taken over: it may not be sent.
+            LeaseLostError: Nobody can tell.
+            TransientError: Nobody can tell now; another try may.
+        """
+        if not request.is_write or request.is_of_lease:
+            return math.inf
+        return min([await guard() for guard in self.guards], default=math.inf)
+
     async def _send_authenticated(self, request: Request) -> bytes:
-        async with self.flow.slot():
+        # A write that holds a place waits for the lease: that must not wait for a place.
+        async with nullcontext() if request.is_of_lease else self.flow.slot():
             session = await self._current_session()
             try:
                 return await self._send_once(session, request)
@@ -214,8 +252,12 @@ class Transport:
     async def _send_once(self, session: Session, request: Request) -> bytes:
         call = errors.Call(self._cluster, request.method, request.subject)
         total_s = self._policy.soon_timeout_s if request.soon_told else self._policy.request_timeout_s
-        timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=self._policy.connect_timeout_s)
         headers = await session.authenticate()
+        # A connection that takes longer than that to be had would carry a write that may not be sent any more.
+        connect_s = min(total_s, await self.allowed_s(request))
+        timeout = aiohttp.ClientTimeout(
+            total=total_s, connect=connect_s, sock_connect=min(connect_s, self._policy.connect_timeout_s)
+        )
         started = time.monotonic()
         self.calls[request.method] += 1
         try:

@@ -15,7 +15,7 @@ from functools import partial
 
 from mover.api import ClusterRef
 from mover.api.places import opened
-from mover.errors import MoverError, RefusedError, StoppedError, UsageError, VerificationError
+from mover.errors import MoverError, RefusedError, StoppedError, SupersededError, UsageError, VerificationError
 from mover.events import Listener, Noted, ignore
 from mover.kube import Cluster
 from mover.models import MoveReport
@@ -144,6 +144,8 @@ class _Progress:
             return
         try:
             await self._run(step, look)
+        except SupersededError:
+            raise
         except (MoverError, asyncio.CancelledError) as error:
             raise PivotStoppedError(step, error) from error
 

@@ -15,7 +15,7 @@ from graph.unit import Unit, units
 from mover.checks import Findings, check_unit
 from mover.choices import UnitOrder
 from mover.discovery import again, find_type
-from mover.errors import MoverError, RefusedError, StoppedError
+from mover.errors import MoverError, RefusedError, StoppedError, SupersededError
 from mover.events import (
     Event,
     InUnit,
@@ -58,9 +58,10 @@ async def roll(
     Raises:
         LeaseHeldError: Another mover works on the same objects.
         StoppedError: Stopped by a signal; the units that were at work are undone or can be resumed.
+        SupersededError: Another program has taken over; nothing more is done to any unit.
     """
     async with AsyncExitStack() as stack:
-        claims = await stack.enter_async_context(claimed(clusters, plan.scope))
+        claims = await stack.enter_async_context(claimed(clusters, plan.scope, listener))
         await require_alone(clusters, plan.scope)
         # Made by no unit: one that is undone would take it away from under the others.
         missing = await missing_namespaces(clusters.target, plan)
@@ -199,6 +200,8 @@ class _Roll:
         try:
             outcome = await move(_told_of(scope, self._listener))
             known = {"fate": UnitFate.MOVED, "objects": outcome.created, "paused_s": outcome.paused_s}
+        except SupersededError:
+            raise
         except MoverError as error:
             known = {"fate": _fate_after(error), "error": str(error)}
         report = UnitReport(

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,6 +73,10 @@ class Scene:
     async def rollback(self) -> None:
         """Undoes an interrupted move."""
         await rollback_async(self.source, self.target, self.namespace)
+
+    def with_leases_of(self, seconds: float) -> Scene:
+        """Returns the same, whose movers hold leases that last so long."""
+        return replace(self, source=replace(self.source, lease_s=seconds), target=replace(self.target, lease_s=seconds))
 
     def key(self, kind: str) -> ObjectKey:
         """Returns the first object of a kind that moves."""

@@ -8,7 +8,6 @@ import pytest
 
 from graph.resource import Object
 from mover.errors import ApiError
-from mover.execute import lease
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.kube.transport import Request, RetryPolicy
 from mover.models import Phase
@@ -149,11 +148,10 @@ async def _clusters(scene: Scene) -> list[Object]:
 
 
 async def test_a_renewal_of_the_lease_whose_answer_is_lost_is_no_lost_lease(
-    scene: Scene, wire: Wire, impatient: RetryPolicy, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, wire: Wire, impatient: RetryPolicy
 ) -> None:
-    monkeypatch.setattr(lease, "_RENEW_EVERY_S", 0.05)
     wire.add(wires.lease("target", "PUT"), lose_answer)
-    await scene.move()
+    await scene.with_leases_of(0.4).move()
     assert wire.injected == 1
     await scene.assert_moved()
 

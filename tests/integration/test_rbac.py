@@ -156,8 +156,10 @@ BESIDE = {
     ("target", "list", "customresourcedefinitions"),
     ("source", "update", "leases"),
     ("target", "update", "leases"),
+    ("source", "watch", "leases"),
+    ("target", "watch", "leases"),
 }
-"""What only warns or is read only for some installations; the renewal of a lease, which a short move does without."""
+"""What only warns or is read only for some installations; leases, as far as a short and lonely move needs them."""
 
 
 async def test_the_documented_rights_are_enough_and_nothing_is_granted_that_is_not_used(

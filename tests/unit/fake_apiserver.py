@@ -15,7 +15,7 @@ from aiohttp import web
 
 from graph.resource import Object, parse_object
 from mover.errors import Call, ConnectionFailedError, ExpiredError, InvalidError
-from mover.kube import Cluster
+from mover.kube import LEASE_S, Cluster
 from mover.kube import transport as kube_transport
 from mover.kube.cluster import object_path
 from mover.kube.flow import FlowLimits
@@ -99,6 +99,7 @@ class DirectLink(Transport):
         await asyncio.sleep(0)
         is_write = request.method != "GET" and not request.soon_told and not request.path.startswith(_REVIEWS)
         is_last = self._fuse.sends(is_write=is_write)
+        await self.allowed_s(request)
         self.calls[request.method] += 1
         sent = _Sent(request.method, request.path, request.params, {"Accept": request.accept}, request.body or b"")
         response = await self._fake.handle(cast("web.Request", sent))
@@ -120,17 +121,21 @@ class DirectLink(Transport):
         if "sendInitialEvents" in request.params:
             raise InvalidError(call, 422, "Invalid", "forbidden")
         version, told = int(request.params["resourceVersion"]), 0
-        while True:
-            if version < self._fake.forgotten:
-                raise ExpiredError(call, 410, "Expired", "too old")
-            told = max(told, self._fake.index_after(version))
-            while told < len(self._fake.history):
-                change = self._fake.history[told]
-                told += 1
-                version = max(version, change.version)
-                if _in_collection(change.path, request.path):
-                    yield change.told(metadata_only="PartialObjectMetadata" in request.accept)
-            await self._fake.next_change()
+        self._fake.watchers += request.path.endswith("/leases")
+        try:
+            while True:
+                if version < self._fake.forgotten:
+                    raise ExpiredError(call, 410, "Expired", "too old")
+                told = max(told, self._fake.index_after(version))
+                while told < len(self._fake.history):
+                    change = self._fake.history[told]
+                    told += 1
+                    version = max(version, change.version)
+                    if _in_collection(change.path, request.path):
+                        yield change.told(metadata_only="PartialObjectMetadata" in request.accept)
+                await self._fake.next_change()
+        finally:
+            self._fake.watchers -= request.path.endswith("/leases")
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,8 @@ class FakeApiServer:
         rehearsing: The same, for dry runs.
         kubernetes: The version that the server says it is of.
         metrics: What it tells of itself.
+        lease_s: How long leases last that are taken on it.
+        watchers: How many watches of leases are open.
         denied: (verb, resource) that its user may not do; nobody is an administrator then.
         history: What has changed, for watches; `put` is not among it.
         forgotten: Watches from an older version have expired.
@@ -174,6 +181,8 @@ class FakeApiServer:
         self._version = 100
         self.kubernetes = "v1.36.3"
         self.metrics = ""
+        self.lease_s = LEASE_S
+        self.watchers = 0
         self.denied: set[tuple[str, str]] = set()
         self.history: list[Change] = []
         self.forgotten = 0
@@ -235,11 +244,11 @@ class FakeApiServer:
     async def cluster(self, limits: FlowLimits | None = None) -> AsyncIterator[Cluster]:
         """Serves the objects and gives a cluster of them."""
         async with serve(self.handle) as url, open_transport(url, self.name, deque(["token"]), QUICK, limits) as link:
-            yield Cluster(self.name, f"{self.name}-ctx", "", link)
+            yield Cluster(self.name, f"{self.name}-ctx", "", link, self.lease_s)
 
     def direct(self, fuse: Fuse | None = None) -> Cluster:
         """Returns a cluster of the objects that is reached without a network."""
-        return Cluster(self.name, f"{self.name}-ctx", "", DirectLink(self, fuse or Fuse()))
+        return Cluster(self.name, f"{self.name}-ctx", "", DirectLink(self, fuse or Fuse()), self.lease_s)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers a request."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,19 +16,22 @@ from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from graph.rules import GroupKind
 from mover.api import interrupted, places, planning
 from mover.checks import Findings, check_move
-from mover.discovery import CRDS, NAMESPACES, SECRETS, Inventory, Provider, discover
+from mover.discovery import CONFIG_MAPS, CRDS, NAMESPACES, SECRETS, Inventory, Provider, discover
 from mover.events import Event
 from mover.execute.forward import Outcome
 from mover.execute.journal import find, read_record
 from mover.execute.run import Clusters, go_on, start, undo
 from mover.kube import Cluster
+from mover.kube.cluster import object_path
 from mover.models import MoveOptions
+from mover.moment import micro_time
 from mover.planning import Plan, make_plan
-from mover.record import Record
+from mover.record import NAMESPACE as RECORDS
+from mover.record import Encoded, Record
 from tests.unit import graph_builders
 from tests.unit.fake_apiserver import FakeApiServer, Fuse
 from tests.unit.graph_builders import NAMESPACE, WIDGET
-from tests.unit.scripted_server import Reply, failure
+from tests.unit.scripted_server import Reply, failure, until
 
 
 def typed(kind: GroupKind = WIDGET, *, has_status: bool = True, **flags: bool) -> ResourceType:
@@ -226,6 +231,35 @@ def managers(server: FakeApiServer) -> dict[str, set[tuple[str, str, str]]]:
             entries = body["metadata"].get("managedFields") or ()
             found[path] = {(entry["manager"], entry["operation"], entry["subresource"]) for entry in entries}
     return found
+
+
+def write_record(server: FakeApiServer, encoded: Encoded) -> None:
+    """Puts a record on a server as some program has left it."""
+    for body in (*encoded.chunks, encoded.head):
+        made = make(CONFIG_MAPS, body["metadata"]["name"], namespace=RECORDS).body()
+        server.put(parse_object(CONFIG_MAPS, {**body, "metadata": {**made["metadata"], **body["metadata"]}}))
+
+
+@contextmanager
+def somebody_at_work(server: FakeApiServer, lease: Object) -> Iterator[None]:
+    """Lets somebody hold a lease who renews it as soon as somebody else watches it."""
+    marked = {"annotations": lease.annotations}
+    spec = {"holderIdentity": "elsewhere/1/2", "leaseDurationSeconds": 20, "renewTime": micro_time()}
+    held = make(lease.type, lease.key.name, namespace=lease.key.namespace, metadata=marked, spec=spec)
+    server.put(held)
+
+    async def renew() -> None:
+        while True:
+            await until(lambda: bool(server.watchers))
+            server.change(held, spec={"renewTime": micro_time()})
+            await until(lambda: not server.watchers)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        server.bodies.pop(object_path(held.type, held.key))
 
 
 def refuse(server: FakeApiServer, method: str, ending: str, reply: Reply | None = None) -> None:

@@ -21,7 +21,6 @@ from mover.discovery import NAMESPACES, discover
 from mover.errors import RefusedError, StoppedError, UsageError
 from mover.events import Event, Noted, ObjectDone
 from mover.execute.backup import BackupResult, StillPausedError, backup, release
-from mover.execute.journal import write_record
 from mover.execute.pause_watch import PauseTakenOffError
 from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import PAUSED_FIELD, is_paused
@@ -29,7 +28,7 @@ from mover.planning import Rules, make_plan
 from mover.record import encode
 from tests.unit.directory_builders import PROVISIONED, fleet, management_cluster, names_in
 from tests.unit.fake_apiserver import FakeApiServer
-from tests.unit.mover_builders import make
+from tests.unit.mover_builders import make, write_record
 from tests.unit.scripted_server import Reply, failure
 from tests.unit.test_record import record
 
@@ -146,7 +145,7 @@ async def test_what_somebody_else_has_paused_is_saved_so_and_stays_so(tmp_path: 
 async def test_all_that_stands_against_a_backup_is_told_and_nothing_is_changed(tmp_path: Path) -> None:
     unfit = make(rules.CLUSTER, "c", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["f"]})
     server = source(unfit, make(rules.BARE_METAL_HOST, "h", status={"provisioning": {"state": "inspecting"}}))
-    await write_record(server.direct(), "ns", encode(record(scope="ns")))
+    write_record(server, encode(record(scope="ns")))
     before = state(server)
     with pytest.raises(RefusedError) as caught:
         await save(server, tmp_path / "b")
@@ -160,7 +159,7 @@ async def test_only_a_move_of_the_same_objects_stands_against_a_backup(
     tmp_path: Path, scope: str, refused: bool
 ) -> None:
     server = source()
-    await write_record(server.direct(), scope, encode(record(scope=scope)))
+    write_record(server, encode(record(scope=scope)))
     if refused:
         with pytest.raises(RefusedError, match="is under way"):
             await save(server, tmp_path / "b")

@@ -19,7 +19,6 @@ from mover.directory import SavedNamespace, save
 from mover.discovery import NAMESPACES
 from mover.errors import ForbiddenError, RefusedError, StoppedError, UsageError, VerificationError
 from mover.events import Event, Noted, PhaseStarted
-from mover.execute.journal import write_record
 from mover.execute.restore import RestoreResult, restore, saved_objects
 from mover.models import MANAGER, MoveOptions, Phase
 from mover.pause import PAUSED_FIELD, Pause, is_paused
@@ -34,7 +33,7 @@ from tests.unit.directory_builders import (
     write_as_clusterctl,
 )
 from tests.unit.fake_apiserver import FakeApiServer
-from tests.unit.mover_builders import make, typed
+from tests.unit.mover_builders import make, typed, write_record
 from tests.unit.scripted_server import Reply, failure
 from tests.unit.test_record import record
 
@@ -342,7 +341,7 @@ async def test_copies_that_differ_stay_paused(folder: Path) -> None:
 @pytest.mark.parametrize("scope", ["ns", ""])
 async def test_a_move_of_the_same_namespace_stands_against_a_restore(folder: Path, scope: str) -> None:
     server = target()
-    await write_record(server.direct(), scope, encode(record(scope=scope)))
+    write_record(server, encode(record(scope=scope)))
     with pytest.raises(RefusedError, match="is under way"):
         await bring(server, folder)
 

@@ -343,7 +343,7 @@ async def test_an_overwritten_object_stays_on_the_target() -> None:
     assert not stage.target.has(CLUSTER)
 
 
-ROLLBACK_WRITES = 25
+ROLLBACK_WRITES = 23
 
 
 async def kept() -> Stage:

@@ -13,7 +13,7 @@ from graph import rules
 from graph.selection import Fate
 from graph.unit import Unit, units
 from mover.checks import Findings
-from mover.errors import Call, ConnectionFailedError, MoverError, Problem, RefusedError, StoppedError
+from mover.errors import Call, ConnectionFailedError, MoverError, Problem, RefusedError, StoppedError, SupersededError
 from mover.events import (
     Event,
     InUnit,
@@ -27,7 +27,7 @@ from mover.events import (
     ignore,
 )
 from mover.execute.forward import Outcome
-from mover.execute.lease import Claim, LeaseLostError
+from mover.execute.lease import Claim, Lease, LeaseLostError
 from mover.execute.run import Claims, Clusters, InterruptedMoveError, RolledBackError
 from mover.kube import Cluster, Live
 from mover.models import MoveOptions, Phase, RollingOptions, UnitFate, UnitReport
@@ -43,6 +43,10 @@ LOST = LeaseLostError("target", ConnectionFailedError(Call("target", "PUT", "/le
 Doing = Callable[[str], Awaitable[None]]
 
 
+def claim() -> Claim:
+    return Claim(Lease(FakeApiServer().direct(), "ns", ignore))
+
+
 class Stage:
     """A rolling move of the Clusters a, b, c and d, whose units do what the test says.
 
@@ -55,7 +59,7 @@ class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, plan: Plan = PLAN) -> None:
         self.begun: list[str] = []
         self.events: list[Event] = []
-        self.claims = Claims(Claim(), Claim())
+        self.claims = Claims(claim(), claim())
         self.doing: Doing = self.nothing
         self._plan = plan
         monkeypatch.setattr(module._Roll, "_mover", self._mover)
@@ -209,6 +213,19 @@ async def test_whoever_has_lost_the_source_to_somebody_else_says_nothing_of_unit
         await rolling
 
 
+async def test_a_unit_that_finds_the_move_taken_over_stops_all_of_them(stage: Stage) -> None:
+    async def doing(name: str) -> None:
+        if name == "b":
+            raise SupersededError("Another capi-mover has taken over")
+
+    stage.doing = doing
+    with pytest.raises(SupersededError):
+        await stage.run(parallel=1)
+    assert stage.begun == ["a", "b"]
+    ended = [event.unit for event in stage.events if isinstance(event, UnitEnded)]
+    assert ended == ["ns/a"], "what became of the other one is not for this program to say"
+
+
 async def test_no_unit_is_begun_without_the_lease_of_the_target(stage: Stage) -> None:
     """It may lapse while a unit is undone, so nobody is cancelled for it."""
 
@@ -257,7 +274,7 @@ async def test_what_units_share_stays_for_clusters_that_have_come_meanwhile(
     _, last = units(plan.selection)
     clusters = Clusters(server.direct(), server.direct())
     async with Live(clusters.source, "ns", plan.inventory.types) as live:
-        roll = module._Roll(clusters, (live, live), Claims(Claim(), Claim()), plan, MoveOptions(), ignore)
+        roll = module._Roll(clusters, (live, live), Claims(claim(), claim()), plan, MoveOptions(), ignore)
         with pytest.raises(RefusedError):
             await roll._mover(last, UnitQueue([], {klass.key}))(ignore)
     (found,) = judged

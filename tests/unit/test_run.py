@@ -10,18 +10,28 @@ from aiohttp import web
 
 from graph import rules
 from mover.choices import OnFailure
-from mover.errors import ApiError, ForbiddenError, StoppedError, UsageError
+from mover.errors import ApiError, ForbiddenError, StoppedError, SupersededError, UsageError
 from mover.events import Noted, ObjectDone
-from mover.execute import lease
-from mover.execute.journal import write_record
-from mover.execute.lease import LEASES, LeaseHeldError, LeaseLostError
+from mover.execute import lease, lease_object, run
+from mover.execute.lease import LEASES, LeaseHeldError
 from mover.execute.run import InterruptedMoveError, RolledBackError, start
 from mover.models import Phase
 from mover.pause import is_paused
 from mover.record import encode
+from tests.unit import clock as clocks
 from tests.unit.fake_apiserver import Fuse, Killed
-from tests.unit.graph_builders import NAMESPACE
-from tests.unit.mover_builders import CLUSTER, HOST, MACHINE, Stage, make, managers, meanwhile, refuse
+from tests.unit.mover_builders import (
+    CLUSTER,
+    HOST,
+    MACHINE,
+    Stage,
+    make,
+    managers,
+    meanwhile,
+    refuse,
+    somebody_at_work,
+    write_record,
+)
 from tests.unit.scripted_server import Reply, failure, reset
 from tests.unit.test_record import record
 
@@ -34,18 +44,18 @@ LEASE = make(LEASES, "capi-mover.ns", namespace="default")
 @pytest.mark.parametrize("cluster", ["source", "target"])
 async def test_a_move_that_another_mover_works_on_is_left_alone(cluster: str) -> None:
     stage = Stage()
-    spec = {"holderIdentity": "elsewhere/1/2", "renewTime": "2999-01-01T00:00:00Z"}
-    server = stage.source if cluster == "source" else stage.target
-    server.put(make(LEASES, "capi-mover.ns", namespace="default", spec=spec))
+    findings = await stage.findings()
     before = stage.everything()
-    with pytest.raises(LeaseHeldError, match=f"of the {cluster} cluster: elsewhere/1/2"):
-        await stage.move()
+    server = stage.source if cluster == "source" else stage.target
+    refused = pytest.raises(LeaseHeldError, match=f"of the {cluster} cluster: elsewhere/1/2")
+    with somebody_at_work(server, LEASE), refused:
+        await stage.move(findings=findings)
     assert stage.everything() == before
 
 
 async def test_a_move_that_was_begun_meanwhile_is_not_begun_again() -> None:
     stage = Stage()
-    await write_record(stage.target.direct(), NAMESPACE, encode(record()))
+    write_record(stage.target, encode(record()))
     before = stage.everything()
     with pytest.raises(StoppedError, match=r"was begun meanwhile \(abc\)\. See: capi-mover status"):
         await stage.move()
@@ -76,10 +86,8 @@ async def test_a_record_of_other_clusters_is_neither_gone_on_with_nor_undone(clu
 
 async def test_nobody_goes_on_while_the_first_mover_lives() -> None:
     stage = await interrupted()
-    spec = {"holderIdentity": "elsewhere/1/2", "renewTime": "2999-01-01T00:00:00Z"}
-    stage.target.put(make(LEASES, "capi-mover.ns", namespace="default", spec=spec))
     for act in (stage.go_on, stage.undo):
-        with pytest.raises(LeaseHeldError):
+        with somebody_at_work(stage.target, LEASE), pytest.raises(LeaseHeldError):
             await act()
 
 
@@ -201,12 +209,9 @@ async def test_an_error_that_nobody_knows_is_told_whole_and_the_move_is_undone(
 
 
 @pytest.mark.parametrize("committed", [False, True])
-async def test_a_target_that_swallows_requests_costs_its_lease_and_the_source_is_resumed(
-    monkeypatch: pytest.MonkeyPatch, *, committed: bool
-) -> None:
-    monkeypatch.setattr(lease, "_RENEW_EVERY_S", 0.01)
-    monkeypatch.setattr(lease, "DURATION_S", 0.1)
+async def test_a_target_that_swallows_requests_costs_its_lease_and_the_source_is_resumed(*, committed: bool) -> None:
     stage = Stage()
+    stage.target.lease_s = 0.2
 
     async def no_answer(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.3)
@@ -231,12 +236,12 @@ async def test_a_target_that_swallows_requests_costs_its_lease_and_the_source_is
 
 
 @pytest.mark.parametrize("phase", ["creating", "verifying", "deleting"])
-async def test_whoever_has_lost_the_lease_changes_nothing_more(monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
-    """Somebody else has taken the move over: a rollback would work against them.
-
-    What was under way is finished; but the records say what is done next, and they are theirs.
-    """
-    monkeypatch.setattr(lease, "_RENEW_EVERY_S", 0.001)
+@pytest.mark.parametrize("slept_s", [21, 0], ids=["its clock jumped", "its clock stood still"])
+async def test_whoever_has_lost_the_lease_changes_nothing_more(
+    phase: str, slept_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else has taken the move over: a rollback would work against them."""
+    clock = clocks.install(monkeypatch)
     stage, writes = Stage(), list[str]()
     findings = await stage.findings()
     method, ending, served = {
@@ -255,7 +260,7 @@ async def test_whoever_has_lost_the_lease_changes_nothing_more(monkeypatch: pyte
                 spec = {"holderIdentity": "thief/1/2", "renewTime": "2999-01-01T00:00:00Z"}
                 server.change(LEASE, spec=spec)
                 server.before = note
-            await asyncio.sleep(0.05)
+            clock.sleep(slept_s)
             return await failure(503, "", "late")(sent)
 
         return lose
@@ -266,7 +271,7 @@ async def test_whoever_has_lost_the_lease_changes_nothing_more(monkeypatch: pyte
         return None
 
     served.before = steal
-    with pytest.raises(LeaseLostError, match="was lost"):
+    with pytest.raises(SupersededError, match=r"Another capi-mover has taken over .*: thief/1/2 "):
         await stage.move(findings=findings)
     assert writes == []
     assert stage.source.now(LEASE).body()["spec"]["holderIdentity"] == "thief/1/2"
@@ -291,7 +296,8 @@ class Life:
         """Moves until the program is killed."""
         gone = f"{lease.this_holder().partition('/')[0]}/1/0"
         with self._monkeypatch.context() as patch:
-            patch.setattr(lease, "this_holder", lambda: gone)
+            for module in (lease_object, run):
+                patch.setattr(module, "this_holder", lambda: gone)
             with pytest.raises(Killed):
                 await self.stage.move(self._fuse)
 

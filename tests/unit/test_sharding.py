@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,15 +16,15 @@ from mover.choices import ExistingPolicy, OnFailure
 from mover.discovery import NAMESPACES, SECRETS
 from mover.errors import RefusedError, StoppedError, UsageError
 from mover.events import Noted
-from mover.execute import lease
 from mover.execute.lease import LEASES, LeaseHeldError, held
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.models import MoveOptions, MoveReport, RollingOptions, RollingReport, UnitFate, UnitReport
+from mover.moment import micro_time
 from mover.record import SCOPE_ANNOTATION
 from mover.scope import shard_scope
 from mover.shard import Shard
 from tests.unit.fake_apiserver import FakeApiServer
-from tests.unit.mover_builders import CLUSTER, crd, make, meanwhile, refuse, typed
+from tests.unit.mover_builders import CLUSTER, crd, make, meanwhile, refuse, somebody_at_work, typed
 from tests.unit.scripted_server import failure
 from tests.unit.test_api import HERE, THERE, Library
 
@@ -209,23 +210,23 @@ async def test_an_interrupted_namespace_is_finished_though_its_originals_are_gon
 
 
 def lease_of(scope: str, name: str) -> Object:
-    spec = {"holderIdentity": "elsewhere/1/2", "renewTime": "2999-01-01T00:00:00Z"}
+    spec = {"holderIdentity": "elsewhere/1/2", "leaseDurationSeconds": 20, "renewTime": micro_time()}
     return make(LEASES, name, namespace="default", spec=spec, metadata={"annotations": {SCOPE_ANNOTATION: scope}})
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
 async def test_a_second_mover_of_the_same_shard_is_refused(library: Library, side: str) -> None:
-    getattr(library.stage, side).put(lease_of(shard_scope(0, TOTAL), "capi-mover-shard.0.2"))
     before = library.stage.everything()
-    with pytest.raises(LeaseHeldError, match=f"works on shard 0/2 of the {side} cluster"):
+    refused = pytest.raises(LeaseHeldError, match=f"works on shard 0/2 of the {side} cluster")
+    held_lease = lease_of(shard_scope(0, TOTAL), "capi-mover-shard.0.2")
+    with somebody_at_work(getattr(library.stage, side), held_lease), refused:
         await move(library)
     assert library.stage.everything() == before
 
 
 @pytest.mark.parametrize("scope", ["", shard_scope(0, 3), shard_scope(1, 5)])
 async def test_all_at_once_and_another_division_keep_a_shard_away(library: Library, scope: str) -> None:
-    library.stage.target.put(lease_of(scope, "other"))
-    with pytest.raises(LeaseHeldError):
+    with somebody_at_work(library.stage.target, lease_of(scope, "other")), pytest.raises(LeaseHeldError):
         await move(library)
 
 
@@ -252,10 +253,8 @@ async def test_a_move_of_all_namespaces_that_was_left_stops_a_shard(library: Lib
         await move(library)
 
 
-async def test_a_shard_whose_lease_is_lost_undoes_what_it_is_at_and_says_why(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease, "_RENEW_EVERY_S", 0.001)
+async def test_a_shard_that_was_taken_over_undoes_what_it_is_at_and_says_why(library: Library) -> None:
+    """The leases of the namespace are its own still."""
     source, path = library.stage.source, "/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover-shard.0.2"
     other = lease_of(shard_scope(0, TOTAL), "capi-mover-shard.0.2")
 
@@ -263,10 +262,13 @@ async def test_a_shard_whose_lease_is_lost_undoes_what_it_is_at_and_says_why(
         source.bodies[path] = {**other.body(), "metadata": {**other.body()["metadata"], "uid": "another"}}
 
     meanwhile(source, "PATCH", f"/{MINE[0]}/clusters/c", taken)
+    options = library.stage.options.model_copy(update={"namespace": "", "quiet_s": 1.0})
+    source_ref, target_ref = (replace(place, lease_s=0.04) for place in (HERE, THERE))
+    asked = api.ShardMove(Shard(0, TOTAL), options)
     with pytest.raises(StoppedError) as caught:
-        await move(library, quiet_s=1.0)
+        await api.move_shard_async(source_ref, target_ref, asked)
     assert "The move was rolled back" in str(caught.value)
-    assert "The lease on the source cluster was lost" in str(caught.value)
+    assert "Another capi-mover has taken over the work on shard 0/2: elsewhere/1/2 holds" in str(caught.value)
     assert str(caught.value).endswith("Move the shard again")
     assert spaces_with_clusters(library.stage.target) == []
     assert source.bodies[path]["spec"]["holderIdentity"] == "elsewhere/1/2"
