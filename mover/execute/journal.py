@@ -176,6 +176,7 @@ class _Side:
         self._parts: frozenset[str] | None = None
         self._head: _Head | None = None
         self._is_to_be_read = False
+        self._is_being_removed = False
         self._sent: set[str] = set()
 
     async def read(self) -> Record | None:
@@ -193,7 +194,7 @@ class _Side:
             SupersededError: Somebody else has written or removed it.
         """
         found = await read_head(self._cluster, self._scope)
-        if found is None and self._head is not None:
+        if found is None and self._head is not None and not self._is_being_removed:
             raise _ended(self._move)
         if found is not None and (self._head is None or found.resource_version != self._head.version):
             self._recognise(found)
@@ -266,6 +267,7 @@ class _Side:
         One that is gone already is no fault: the answer to an earlier try may have been lost.
         """
         parts, self._parts = self._parts, None
+        self._is_being_removed = True
         if self._is_to_be_read:
             await self._read_late()
         while self._head is not None or self._sent:

@@ -211,7 +211,7 @@ class Lease:
 
     async def _renew_in_time(self) -> None:
         left_s = self.left_s
-        patience_s = self.duration_s if left_s <= 0 else max(left_s, self.duration_s / 4)
+        patience_s = self.duration_s if left_s <= 0 else max(left_s, self.duration_s / 2)
         try:
             # A server that swallows requests must not let the lease end unnoticed.
             async with asyncio.timeout(patience_s):

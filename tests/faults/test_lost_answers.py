@@ -151,7 +151,7 @@ async def test_a_renewal_of_the_lease_whose_answer_is_lost_is_no_lost_lease(
     scene: Scene, wire: Wire, impatient: RetryPolicy
 ) -> None:
     wire.add(wires.lease("target", "PUT"), lose_answer)
-    await scene.with_leases_of(0.4).move()
+    await scene.with_leases_of(3.0).move()
     assert wire.injected == 1
     await scene.assert_moved()
 

@@ -28,12 +28,23 @@ import asyncio, sys
 from pathlib import Path
 from mover.api import ClusterRef, move_async
 from mover.events import PhaseStarted
+from mover.kube.transport import Transport
 from mover.models import MoveOptions, Phase
+
+reached = asyncio.Event()
+allowed_s = Transport.allowed_s
 
 def listen(event):
     if isinstance(event, PhaseStarted) and event.phase is Phase(sys.argv[4]):
         print("reached", flush=True)
-        sys.stdin.read()
+        reached.set()
+
+async def standing(link, request):
+    if reached.is_set() and request.is_write and not request.is_of_lease:
+        await asyncio.Event().wait()
+    return await allowed_s(link, request)
+
+Transport.allowed_s = standing
 
 source, target = (ClusterRef(Path(file)) for file in sys.argv[1:3])
 asyncio.run(move_async(source, target, MoveOptions(namespace=sys.argv[3], quiet_s=0.1), listen))
@@ -42,7 +53,7 @@ asyncio.run(move_async(source, target, MoveOptions(namespace=sys.argv[3], quiet_
 
 @asynccontextmanager
 async def _first_mover(scene: Scene, phase: Phase) -> AsyncIterator[Process]:
-    """Runs a mover in a process of its own that stands still at the start of a phase."""
+    """Runs a mover in a process of its own that writes nothing more from the start of a phase on, but lives."""
     arguments = (str(scene.source.kubeconfig), str(scene.target.kubeconfig), scene.namespace, phase.value)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", _MOVER, *arguments, stdin=PIPE, stdout=PIPE)
     try:
@@ -75,7 +86,7 @@ async def test_two_moves_of_one_program_are_kept_apart(scene: Scene) -> None:
 
 
 async def test_a_mover_that_lost_its_lease_changes_nothing_more(scene: Scene, wire: Wire) -> None:
-    often = scene.with_leases_of(0.4)
+    often = scene.with_leases_of(3.0)
     path = f"{_LEASES}/{name_of(scene.namespace)}"
     refused, writes = asyncio.Event(), list[str]()
 

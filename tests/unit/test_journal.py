@@ -326,6 +326,17 @@ async def test_a_first_write_of_which_nobody_knows_whether_it_was_made_can_be_re
     assert await both.read() == Found(None, None)
 
 
+@pytest.mark.parametrize("side", [0, 1], ids=["source", "target"])
+async def test_a_record_that_we_may_have_removed_ourselves_is_nobody_elses_doing(side: int) -> None:
+    both = await begun()
+    losing_once(both.servers[side], "DELETE")
+    with pytest.raises(ApiError):
+        await both.journal.remove()
+    await both.journal.require_own(1.0)
+    await both.journal.remove()
+    assert await both.read() == Found(None, None)
+
+
 async def test_a_record_that_somebody_else_has_written_is_not_removed() -> None:
     both = await begun()
     other, _ = await Journal.opened(record(), both.source, both.target)
