@@ -46,16 +46,39 @@ def make_folder(folder: Path) -> bool:
         FileError: It cannot be made.
     """
     with _told(folder, "made"):
-        is_new = not folder.exists()
-        if not is_new and not folder.is_dir():
-            raise UsageError(f"{folder} is not a directory", "Choose another one")
-        if not is_new and any(folder.iterdir()):
-            raise UsageError(f"The directory {folder} is not empty", "Choose a new or an empty one")
+        is_new = _is_new(folder)
         folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         folder.chmod(_FOLDER_MODE)
     if is_new:
         sync_folder(folder.parent)
     return is_new
+
+
+def require_makable(folder: Path) -> None:
+    """Raises what `make_folder` would raise, as far as that can be known without making anything.
+
+    Raises:
+        UsageError: There is something in it, or it is no folder.
+        FileError: Nothing may be made there.
+    """
+    with _told(folder, "made"):
+        _is_new(folder)
+        nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _is_new(folder: Path) -> bool:
+    """Returns whether a folder is not there yet; raises UsageError if a backup cannot go there."""
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a directory", "Choose another one")
+    if any(folder.iterdir()):
+        raise UsageError(f"The directory {folder} is not empty", "Choose a new or an empty one")
+    return False
 
 
 def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:

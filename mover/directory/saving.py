@@ -87,6 +87,12 @@ class Draft:
         return SavedFile(name=name, sha256=hashlib.sha256(content).hexdigest())
 
 
+def require_writable(folder: Path, encrypt_to: Sequence[str] = ()) -> None:
+    """Raises what `begin` would raise, as far as that can be known without making anything; see there."""
+    Recipients.parse(encrypt_to)
+    files.require_makable(folder)
+
+
 def begin(folder: Path, manifest: Manifest, encrypt_to: Sequence[str] = ()) -> Draft:
     """Returns a new backup in a folder that is empty or not there yet.
 

@@ -104,7 +104,7 @@ async def backup(  # noqa: PLR0913 - what a move is asked for, and the two flags
     with stops_told("backup"):
         async with held(source, scope):
             with clock.phase(Phase.PREFLIGHT):
-                plan = await _checked(source, plan, options)
+                plan = await require_savable(source, plan, options)
                 uid = (await identity_of(source)).uid
                 known = new_manifest(scope, uid, source.context, source_paused=keep_paused)
                 draft = await asyncio.to_thread(begin, folder, known, encrypt_to)
@@ -166,7 +166,7 @@ async def moves_under_way(cluster: Cluster, scopes: Collection[str]) -> list[Pro
     ]
 
 
-async def _checked(source: Cluster, plan: Plan, options: MoveOptions) -> Plan:
+async def require_savable(source: Cluster, plan: Plan, options: MoveOptions) -> Plan:
     """Returns the plan without what is left behind on request.
 
     Raises:
