@@ -64,6 +64,11 @@ def is_line(text: str, longest: int = 300) -> bool:
     return len(text) <= longest and text.isprintable()
 
 
+def shown(value: object) -> str:
+    """Returns the beginning of a value, without anything that a terminal acts upon."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(value)[:60])
+
+
 def parse_json(content: bytes) -> Any:
     """Returns a value of JSON in which no name comes twice and that is not nested too deeply.
 
@@ -86,7 +91,7 @@ def _without_repeats(pairs: Iterable[tuple[str, Any]]) -> None:
     names: set[str] = set()
     for name, _ in pairs:
         if name in names:
-            raise UntrustedError(f"it has the field {name[:60]!r} twice in one place")
+            raise UntrustedError(f"it has the field {shown(name)} twice in one place")
         names.add(name)
 
 
@@ -131,5 +136,4 @@ def parse_yaml(text: str) -> Any:
 
 
 def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return "".join(sign if sign.isprintable() else "?" for sign in text)[:120]
+    return shown(" ".join(str(error).split()))

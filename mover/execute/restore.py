@@ -215,7 +215,11 @@ async def _objects(
     objects, problems = [], []
     for entry in entries:
         resource = types[entry.api_version, entry.key.kind]
-        if resource is None:
+        if _is_none_of_a_move(known, entry):
+            what = f"{entry.key} is of a kind that no move takes along"
+            remedy = "Take the file out; if the object is needed, create it with: kubectl create"
+            problems.append(Problem("directory", target.name, entry.file, what, remedy))
+        elif resource is None:
             what = f"the cluster does not serve {entry.api_version}, kind {entry.key.kind}"
             remedy = "Install the provider's CRDs there with: clusterctl init, in the version of the backup's source"
             problems.append(Problem("served", target.name, entry.file, what, remedy))
@@ -225,6 +229,16 @@ async def _objects(
         else:
             objects.append(_fenced(parse_object(resource, _revived(entry.body()))))
     return objects, problems
+
+
+def _is_none_of_a_move(known: Iterable[ResourceType], entry: Entry) -> bool:
+    """Returns whether a kind is one of Kubernetes' own that moves do not know: rights, webhooks, workloads.
+
+    A provider's kind may be served without the label that discovery goes by; one of Kubernetes is never moved, and in
+    files that somebody else has made it would get its rights from whoever restores them.
+    """
+    group = entry.key.group
+    return find_type(known, (group, entry.key.kind)) is None and ("." not in group or group.endswith(".k8s.io"))
 
 
 async def _type(target: Cluster, known: Iterable[ResourceType], api_version: str, kind: str) -> ResourceType | None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from mover.errors import UsageError
-from mover.untrusted import UntrustedError, is_line, parse_yaml
+from mover.untrusted import UntrustedError, is_line, parse_yaml, shown
 
 LONGEST: Final = 1024 * 1024
 """A Secret holds no more (bytes)."""
@@ -123,7 +123,7 @@ def _require_data(what: str, field: object, value: object, allowed: frozenset[st
     if field in _WHY:
         raise UntrustedError(f"{what} {_WHY[str(field)]}, and what others can write must not do that")
     if field not in allowed and field != _EXTENSIONS:
-        raise UntrustedError(f"{what} has the field {str(field)[:60]!r}, which is not known")
+        raise UntrustedError(f"{what} has the field {shown(field)}, which is not known")
     if field in allowed and not isinstance(value, str | bool):
         raise UntrustedError(f"the field {field} of {what} is no text")
 

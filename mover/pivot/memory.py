@@ -31,7 +31,7 @@ from mover.pivot.choices import Step
 from mover.pivot.models import PivotOptions
 from mover.pivot.states import STATEFUL, States
 from mover.record import NAMESPACE
-from mover.untrusted import UntrustedError, is_line, is_name, is_namespace, is_time, is_uid, parse_json
+from mover.untrusted import UntrustedError, is_line, is_name, is_namespace, is_time, is_uid, parse_json, shown
 
 NAME: Final = "capi-mover.pivot"
 FORMAT: Final = 2
@@ -204,7 +204,7 @@ def _checked(body: Mapping[str, Any], scope: str) -> Memory:
     try:
         memory = Memory.model_validate_json(content)
     except ValidationError as error:
-        fields = ", ".join(sorted({".".join(map(str, one["loc"]))[:60] for one in error.errors()}))
+        fields = ", ".join(sorted({shown(".".join(map(str, one["loc"]))) for one in error.errors()})[:5])
         raise UntrustedError(f"these fields are not as they have to be: {fields}") from error
     _require_plausible(memory, scope)
     return memory

@@ -134,7 +134,7 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nclusters: [*b, *b]\n"
         (with_user(tokenFile="/etc/passwd"), "names a file (tokenFile)"),
         (with_user(**{"client-certificate": "/a"}), "names a file (client-certificate)"),
         (with_user(**{"client-key": "/a"}), "names a file (client-key)"),
-        (with_user(unheard="of"), "has the field 'unheard', which is not known"),
+        (with_user(unheard="of"), "has the field unheard, which is not known"),
         (with_user(token={"nested": "x"}), "is no text"),
         (with_cluster(certificate_authority="/etc/ca"), "names a file (certificate-authority)"),
         (with_cluster(server="http://c.example.org"), "no https address"),
