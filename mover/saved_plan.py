@@ -22,17 +22,21 @@ from mover.errors import Problem, UsageError
 from mover.models import MANAGER, MoveOptions
 from mover.planning import Plan
 from mover.record import Identity
+from mover.untrusted import UntrustedError, is_kind, is_line, is_name, is_namespace, is_time, is_uid, parse_json, shown
 
 FORMAT: Final = "capi-mover-plan"
 VERSION: Final = 1
 _SELECTING: Final = ("strict_labels", "clusters", "selector", "hosts", "all_hosts")
 """Options that decide what moves, beside the namespace."""
+_FIELDS: Final = frozenset({"format", "version", "checksum", "plan"})
 _DIGEST_CHARACTERS = 16
+LONGEST: Final = 256 * 1024 * 1024
+"""A plan of a hundred thousand objects takes a quarter of that (bytes)."""
 _REMEDY = "Save a new plan with: capi-mover plan --save FILE, and look at it before you move"
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class PlannedObject(_Frozen):
@@ -126,23 +130,48 @@ def decode(content: bytes, name: str) -> SavedPlan:
         UsageError: It is no plan, it is damaged, or it was saved by a newer version.
     """
     try:
-        whole = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"{name} is not a saved plan: it is not JSON", _REMEDY) from error
+        whole = parse_json(content)
+    except UntrustedError as error:
+        raise UsageError(f"{name} is not a saved plan: {error}", _REMEDY) from error
     if not isinstance(whole, dict) or whole.get("format") != FORMAT:
         raise UsageError(f"{name} is not a saved plan", _REMEDY)
-    if whole.get("version") != VERSION:
+    if whole.get("version") != VERSION or isinstance(whole["version"], bool):
         raise UsageError(
-            f"The plan {name} is of version {whole.get('version')}; this capi-mover knows {VERSION}",
+            f"The plan {name} is of version {shown(whole.get('version'))}; this capi-mover knows {VERSION}",
             "Use the capi-mover that has saved it, or save it anew",
         )
     try:
-        saved = SavedPlan.model_validate(whole.get("plan"))
+        saved = SavedPlan.model_validate_json(orjson.dumps(whole.get("plan")))
     except ValidationError as error:
-        raise UsageError(f"The plan {name} is damaged: it does not hold what a plan holds", _REMEDY) from error
-    if whole.get("checksum") != saved.checksum:
+        fields = ", ".join(sorted({shown(".".join(map(str, one["loc"][:3]))) for one in error.errors()})[:5])
+        what = f"The plan {name} is damaged: it does not hold what a plan holds ({fields or 'nothing'})"
+        raise UsageError(what, _REMEDY) from error
+    if set(whole) != _FIELDS or whole.get("checksum") != saved.checksum:
         raise UsageError(f"The plan {name} is damaged or was edited: its checksum does not fit", _REMEDY)
+    if wrong := _implausible(saved):
+        raise UsageError(f"The plan {name} is none that was saved: {', '.join(wrong)} cannot be so", _REMEDY)
     return saved
+
+
+def _implausible(saved: SavedPlan) -> list[str]:
+    """Returns the fields that no plan has so, whatever its checksum: anybody can write one that fits."""
+    keys = [entry.key for entry in saved.objects]
+    texts = (saved.selector, saved.hosts, *saved.clusters)
+    wrong = {
+        "cluster": not (is_uid(saved.cluster.uid) and is_line(saved.cluster.context, 1000)),
+        "namespace": saved.namespace != "" and not is_namespace(saved.namespace),
+        "clusters, selector or hosts": not all(is_line(text, 4000) for text in texts),
+        "saved": not is_time(saved.saved),
+        "the order of objects": keys != sorted(set(keys)),
+        "objects": not all(map(_is_plausible, saved.objects)),
+    }
+    return [name for name, is_wrong in wrong.items() if is_wrong]
+
+
+def _is_plausible(entry: PlannedObject) -> bool:
+    namespace, parts = entry.namespace, entry.parts
+    named = is_kind(entry.group, entry.kind) and is_name(entry.name) and (not namespace or is_namespace(namespace))
+    return named and is_uid(entry.uid) and all(is_line(text) for part in parts.items() for text in part)
 
 
 def planned_options(saved: SavedPlan, options: MoveOptions) -> MoveOptions:

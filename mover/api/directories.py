@@ -15,6 +15,7 @@ from mover.discovery import discover
 from mover.errors import Difference, UsageError
 from mover.events import Listener, ignore
 from mover.execute.backup import BackupResult, backup, release
+from mover.execute.dry_runs import BackupDryRun, RestoreDryRun, dry_backup, dry_restore
 from mover.execute.restore import RestoreResult, restore, saved_objects
 from mover.models import MoveOptions
 from mover.planning import make_plan
@@ -31,8 +32,7 @@ async def backup_async(
 ) -> BackupResult:
     """Saves the objects of a namespace to a directory; see `mover.execute.backup.backup`."""
     options = options or MoveOptions()
-    if chooses(options):
-        raise UsageError("A directory holds whole namespaces", "Leave out --cluster and --selector")
+    _require_whole(options)
     async with opened("source", source, listener) as cluster:
         scope = namespace_of_move(cluster, options)
         plan = make_plan(await discover(cluster, scope, strict_labels=options.strict_labels))
@@ -55,12 +55,44 @@ async def restore_async(
         )
 
 
+async def dry_backup_async(
+    source: ClusterRef, folder: Path, options: MoveOptions | None = None, *, encrypt_to: Sequence[str] = ()
+) -> BackupDryRun:
+    """Returns what a backup would do; see `mover.execute.dry_runs.dry_backup`."""
+    options = options or MoveOptions()
+    _require_whole(options)
+    async with opened("source", source) as cluster:
+        scope = namespace_of_move(cluster, options)
+        plan = make_plan(await discover(cluster, scope, strict_labels=options.strict_labels))
+        return await dry_backup(cluster, plan, folder, options, encrypt_to)
+
+
+async def dry_restore_async(
+    target: ClusterRef,
+    folder: Path,
+    options: MoveOptions | None = None,
+    listener: Listener = ignore,
+    *,
+    identity: Path | None = None,
+) -> RestoreDryRun:
+    """Returns what a restore would do; see `mover.execute.dry_runs.dry_restore`."""
+    async with opened("target", target) as cluster:
+        return await dry_restore(cluster, folder, options or MoveOptions(), listener, identity=identity)
+
+
 async def release_async(
     source: ClusterRef, folder: Path, listener: Listener = ignore, *, identity: Path | None = None
 ) -> int:
     """Resumes a source that a backup has left paused; see `mover.execute.backup.release`."""
     async with opened("source", source, listener) as cluster:
         return await release(cluster, folder, listener, identity=identity)
+
+
+def _require_whole(options: MoveOptions) -> None:
+    if chooses(options):
+        raise UsageError("A directory holds whole namespaces", "Leave out --cluster and --selector")
+    if options.to_namespace is not None:
+        raise UsageError("A backup is of the namespaces as they are", "Leave out --to-namespace")
 
 
 async def diff_async(

@@ -96,7 +96,7 @@ async def move_async(
             await undo(clusters, record, all_mutators(namespace, record.options, mutators), listener)
             record = None
         if record is not None:
-            _require_begun_by(options, record)
+            require_begun_by(options, record)
             return await finish(clusters, record, mutators, listener)
         return await _start(clusters, Asked(namespace, options, saved), mutators, listener)
 
@@ -121,7 +121,7 @@ async def move_each_async(
         MoverError: The first one failed; see `move_async`.
     """
     options = options or MoveOptions()
-    _require_series(namespaces, options)
+    require_series(namespaces, options)
     each = [options.model_copy(update={"namespace": namespace}) for namespace in namespaces]
     await _check_all(source, target, each, listener, mutators)
     reports: list[MoveReport] = []
@@ -161,7 +161,8 @@ class SeriesStoppedError(StoppedError):
         self.exit_code = cause.exit_code
 
 
-def _require_series(namespaces: Sequence[str], options: MoveOptions) -> None:
+def require_series(namespaces: Sequence[str], options: MoveOptions) -> None:
+    """Raises UsageError if what is asked for is not of several namespaces."""
     if chooses(options):
         raise UsageError("Single Clusters are of one namespace", "Move them with one --namespace at a time")
     if options.to_namespace is not None:
@@ -203,7 +204,7 @@ async def interrupted(clusters: Clusters, namespace: str, options: MoveOptions) 
     return None
 
 
-def _require_begun_by(options: MoveOptions, record: Record) -> None:
+def require_begun_by(options: MoveOptions, record: Record) -> None:
     """Raises UsageError if a saved plan was given, and the move that is under way was not begun by it."""
     if options.plan_checksum not in (None, record.options.plan_checksum):
         raise UsageError(

@@ -22,7 +22,16 @@ from mover.lookup import find_object
 from mover.models import MoveOptions
 from mover.namespace import check_rules, namespace_mutator
 from mover.planning import Mutator, Plan, Rules, make_plan
-from mover.saved_plan import SavedPlan, changes_since, decode, encode, planned_options, require_cluster, saved_plan
+from mover.saved_plan import (
+    LONGEST,
+    SavedPlan,
+    changes_since,
+    decode,
+    encode,
+    planned_options,
+    require_cluster,
+    saved_plan,
+)
 from mover.waiting import wait_until
 
 
@@ -91,7 +100,7 @@ async def read_plan(file: Path | None) -> SavedPlan | None:
     if file is None:
         return None
     try:
-        return decode(await asyncio.to_thread(read_file, file), str(file))
+        return decode(await asyncio.to_thread(read_file, file, LONGEST, may_be_link=True), str(file))
     except FileError as error:
         raise UsageError(f"The plan {error}", "Save one with: capi-mover plan --save FILE") from error
 

@@ -151,7 +151,7 @@ async def _accepted_plan(
             listener(Noted(str(warning)))
         if found.problems:
             raise RefusedError(found.problems)
-    _require_units(found.plan, rolling)
+    require_units(found.plan, rolling)
     return found.plan
 
 
@@ -162,7 +162,7 @@ async def _brought(clusters: Clusters, plan: Plan) -> frozenset[ObjectKey]:
     return frozenset(obj.key for obj in shareable if plan.image(obj).key in there)
 
 
-def _require_units(plan: Plan, rolling: Sequence[Unit]) -> None:
+def require_units(plan: Plan, rolling: Sequence[Unit]) -> None:
     """Raises UsageError if a chosen Cluster cannot be parted from something that is no Cluster."""
     fixed = sorted((plan.rules.clusters or frozenset()).difference(*(unit.clusters for unit in rolling)))
     if fixed:

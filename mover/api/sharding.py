@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from graph import rules
 from graph.resource import Object, ResourceType
 from mover.api.moving import Asked, SeriesStoppedError, findings_of, interrupted, move_async
-from mover.api.places import ClusterRef, connected, opened, require_answers
+from mover.api.places import ClusterRef, connected, require_answers
 from mover.api.rolling import interrupted_units, require_rollable, roll_async, rolling_findings
 from mover.checks import Findings
 from mover.choosing import chooses
@@ -68,7 +68,7 @@ async def move_shard_async(
         SeriesStoppedError: One of them failed after others were moved; it says which.
         MoverError: The first one failed; see `move_async` and `roll_async`.
     """
-    _require_whole(asked)
+    require_whole(asked)
     async with connected(source, target, listener) as clusters:
         await require_answers(clusters)
         scope = shard_scope(asked.shard.index, asked.shard.total)
@@ -87,17 +87,10 @@ async def move_shard_async(
 async def _move_shard(
     places: tuple[ClusterRef, ClusterRef], clusters: Clusters, asked: ShardMove, listener: Listener
 ) -> tuple[MoveReport | RollingReport, ...]:
-    namespaces = await _namespaces(clusters, asked)
+    namespaces = await namespaces_of((clusters.source, clusters.target), asked)
     listener(Noted(described_shard(asked.shard, namespaces)))
     await _check_all(clusters, namespaces, asked, listener)
     return await _move_each(places, namespaces, asked, listener)
-
-
-async def shard_namespaces_async(source: ClusterRef, shard: Shard, options: MoveOptions) -> tuple[str, ...]:
-    """Returns the namespaces of a shard that hold something to move, sorted; reads only."""
-    async with opened("source", source) as cluster:
-        found = await _spaces_with_roots(cluster, strict_labels=options.strict_labels)
-    return tuple(sorted(namespace for namespace in found if namespace in shard))
 
 
 def described_shard(shard: Shard, namespaces: Sequence[str]) -> str:
@@ -105,7 +98,8 @@ def described_shard(shard: Shard, namespaces: Sequence[str]) -> str:
     return f"Shard {shard}: {', '.join(namespaces) or 'nothing to move'}"
 
 
-def _require_whole(asked: ShardMove) -> None:
+def require_whole(asked: ShardMove) -> None:
+    """Raises UsageError if the options do not go together with a shard."""
     options = asked.options
     if chooses(options):
         raise UsageError("A shard is of whole namespaces", "Move single Clusters with one --namespace at a time")
@@ -115,10 +109,15 @@ def _require_whole(asked: ShardMove) -> None:
         require_rollable(options)
 
 
-async def _namespaces(clusters: Clusters, asked: ShardMove) -> list[str]:
-    """Returns the namespaces of the shard that hold something to move, or whose move was interrupted; sorted."""
-    found = await _spaces_with_roots(clusters.source, strict_labels=asked.options.strict_labels)
-    for cluster in (clusters.source, clusters.target):
+async def namespaces_of(sides: Sequence[Cluster], asked: ShardMove) -> list[str]:
+    """Returns the namespaces of the shard that hold something to move, or whose move was interrupted; sorted.
+
+    Args:
+        sides: The source, and the target if it is known.
+        asked: The shard, and how it is moved.
+    """
+    found = await _spaces_with_roots(sides[0], strict_labels=asked.options.strict_labels)
+    for cluster in sides:
         found |= {namespace_of(move.scope) for move in await under_way(cluster, [""])}
     return sorted(namespace for namespace in found if namespace and namespace in asked.shard)
 

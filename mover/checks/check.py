@@ -82,6 +82,27 @@ async def check_move(source: Cluster, target: Cluster, plan: Plan, options: Move
     )
 
 
+def check_source(plan: Plan, options: MoveOptions) -> Findings:
+    """Returns what the objects of the source say by themselves: all that is known where no target is given.
+
+    Raises:
+        UsageError: A check is to be skipped that does not exist or guards against loss.
+    """
+    require_skippable(options.skip)
+    run = [check for check in CHECKS if check.of_plan and check.name not in options.skip]
+    found = [check.of_plan(plan, options) for check in run if check.of_plan]
+    judged = [_judged(problem, options) for problems in found for problem in problems]
+    return Findings(
+        plan,
+        tuple(problem for problem in judged if not problem.is_warning),
+        tuple(problem for problem in judged if problem.is_warning),
+        {},
+        {},
+        tuple(check.name for check in run),
+        tuple(sorted(options.skip)),
+    )
+
+
 async def check_unit(target: Cluster, plan: Plan, options: MoveOptions) -> Findings:
     """Returns what stands against moving one unit of a move that was checked as a whole.
 

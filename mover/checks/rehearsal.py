@@ -8,7 +8,7 @@ too, but only whether they answer: they refuse until the object says that it was
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from graph.resource import Object, ResourceType
 from mover import metal3, transform
@@ -28,6 +28,7 @@ from mover.errors import (
 )
 from mover.kube import Cluster
 from mover.models import MANAGER
+from mover.pause import pause_of, pause_patch
 from mover.permissions import Permission
 from mover.planning import Plan
 from mover.record import NAMESPACE as ALWAYS_THERE
@@ -41,20 +42,35 @@ Rehearse = Callable[[Object], Awaitable[None]]
 
 async def rehearse_creation(scene: Scene) -> list[Problem]:
     """The target would take the copies."""
-    plan, admission = scene.plan, scene.on_target_asked
+    plan = scene.plan
     there = {*scene.collisions.used, *scene.collisions.overwritten, *(obj.uid for obj in scene.collisions.refused)}
     unserved = set(scene.on_target.unserved)
     new = [plan.image(obj) for obj in plan.selection.selected if obj.uid not in there and obj.type not in unserved]
     missing = {name for name, namespace in scene.namespaces.items() if namespace is None}
-    aside = await _may_be_aside(scene.target, {obj.type for obj in new if obj.key.namespace in missing})
-    stage = _Creation(scene.target, plan, dict.fromkeys(missing, ALWAYS_THERE))
+    return await rehearse_copies(scene.target, plan, new, missing, scene.on_target_asked)
+
+
+async def rehearse_copies(
+    target: Cluster, plan: Plan, new: Sequence[Object], missing: Collection[str], admission: Admission
+) -> list[Problem]:
+    """The target would take these copies.
+
+    Args:
+        target: The cluster.
+        plan: What they are part of: owners in it are known.
+        new: The copies, as they would be on the target.
+        missing: Namespaces of theirs that are not there yet.
+        admission: Who is asked about them.
+    """
+    aside = await _may_be_aside(target, {obj.type for obj in new if obj.key.namespace in missing})
+    stage = _Creation(target, plan, dict.fromkeys(missing, ALWAYS_THERE))
     possible = [obj for obj in new if obj.key.namespace not in missing or obj.type in aside]
     groups = [
         _rehearsed(stage, objects, every=admission.any_asked("CREATE", resource))
         for resource, objects in sorted(_by_type(possible).items())
     ]
     refused = [one for found in await all_of(groups) for one in found]
-    problems = _told(refused, "creation", scene.target, admission, "CREATE")
+    problems = _told(refused, "creation", target, admission, "CREATE")
     if len(possible) < len(new):
         kinds = ", ".join(sorted({str(obj.type) for obj in new} - {str(obj.type) for obj in possible}))
         what = f"the namespace is not there yet, so this could not be rehearsed: {kinds or 'some of the objects'}"
@@ -87,6 +103,20 @@ class _Creation:
         if space in self._instead:
             body["metadata"]["namespace"] = self._instead[space]
         await self._target.rehearse_create(image.type, body, manager=MANAGER)
+
+
+async def rehearse_pauses(source: Cluster, plan: Plan, admission: Admission) -> list[Problem]:
+    """The source would take the pauses: one object of each kind that is paused is asked."""
+
+    async def set_pause(obj: Object) -> None:
+        pause = pause_of(obj)
+        patch = metal3.fence_patch(obj) if metal3.is_host(obj) else pause_patch(pause) if pause else None
+        if patch is not None:
+            await source.rehearse_patch(obj.type, obj.key, patch, manager=MANAGER)
+
+    firsts = [objects[0] for objects in _by_type(plan.selection.moved).values()]
+    refused = [one for found in await all_of(_rehearsed(set_pause, [obj]) for obj in firsts) for one in found]
+    return _told(refused, "pause", source, admission, "UPDATE")
 
 
 async def rehearse_removal(scene: Scene) -> list[Problem]:

@@ -43,7 +43,7 @@ def _contexts(file: Path) -> Iterator[str]:
 
     try:
         content = yaml.load(file.expanduser().read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return
     entries = content.get("contexts") if isinstance(content, Mapping) else None
     for entry in entries if isinstance(entries, Iterable) else ():

@@ -9,6 +9,7 @@ import typer
 
 from mover.cli.app import app
 from mover.cli.options import (
+    DryRunFlag,
     EncryptTo,
     IdentityFile,
     KeepPaused,
@@ -37,6 +38,7 @@ def backup_command(
     namespace: Namespace = None,
     keep_paused: KeepPaused = False,
     encrypt_to: EncryptTo = None,
+    dry_run: DryRunFlag = False,
     verbosity: Verbosity = 0,
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
@@ -48,12 +50,13 @@ def backup_command(
 
     Example: capi-mover backup saved/ -n metal3 --encrypt-to age1…
     """
-    with Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file).begun() as teller:
+    telling = Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file, dry_run=dry_run)
+    with telling.begun() as teller:
         from mover import api
         from mover.models import MoveOptions
 
         options = MoveOptions(namespace=namespace or None)
-        saving = Saving(keep_paused, tuple(encrypt_to or ()))
+        saving = Saving(keep_paused, tuple(encrypt_to or ()), dry_run=dry_run)
         save(teller, api.ClusterRef(kubeconfig, kubeconfig_context), directory, options, saving)
 
 
@@ -64,6 +67,7 @@ def restore_command(
     to_kubeconfig_context: ToKubeconfigContext = None,
     keep_paused: KeepPaused = False,
     identity: IdentityFile = None,
+    dry_run: DryRunFlag = False,
     verbosity: Verbosity = 0,
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
@@ -75,11 +79,12 @@ def restore_command(
 
     Example: capi-mover restore saved/ --to-kubeconfig=target-kubeconfig.yaml
     """
-    with Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file).begun() as teller:
+    telling = Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file, dry_run=dry_run)
+    with telling.begun() as teller:
         from mover import api
         from mover.models import MoveOptions
 
-        saving = Saving(keep_paused, identity=identity)
+        saving = Saving(keep_paused, identity=identity, dry_run=dry_run)
         load(teller, api.ClusterRef(to_kubeconfig, to_kubeconfig_context), directory, MoveOptions(), saving)
 
 

@@ -10,10 +10,12 @@ import typer
 
 from mover.choices import ExistingPolicy, OnFailure, PausedPolicy, RestoreStatus, UnitOrder
 from mover.cli.app import app
+from mover.cli.dry_runs import dry_move, dry_shard
 from mover.cli.options import (
     AllHosts,
     AllNamespaces,
     ClusterNames,
+    DryRunFlag,
     FailFast,
     HiddenWarnings,
     Hosts,
@@ -43,15 +45,14 @@ from mover.cli.options import (
 from mover.cli.rolling import require_rollable, roll
 from mover.cli.saving import Saving, load, save
 from mover.cli.series import tell_series
-from mover.cli.sharding import move_shard, namespaces_in, require_shardable
+from mover.cli.sharding import move_shard, require_shardable
 from mover.cli.telling import Teller, Telling
-from mover.cli.terminal import fail, print_json, run
+from mover.cli.terminal import fail, run
 
 if TYPE_CHECKING:
     from mover.api import ClusterRef
     from mover.events import Listener
     from mover.models import MoveOptions, MoveReport
-    from mover.planning import Plan
 
 
 @app.command()
@@ -67,7 +68,7 @@ def move(
     selector: Selector = "",
     hosts: Hosts = "",
     all_hosts: AllHosts = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be moved, and change nothing.")] = False,
+    dry_run: DryRunFlag = False,
     plan: Annotated[
         Path | None, typer.Option(help="Do what this saved plan says, or refuse if the source has changed since.")
     ] = None,
@@ -142,7 +143,7 @@ def move(
 
     Example: capi-mover move --to-kubeconfig=target-kubeconfig.yaml -n metal3 --cluster prod-1
     """
-    telling = Telling(verbosity, hide_api_warnings, output, log_format, metrics_file, report)
+    telling = Telling(verbosity, hide_api_warnings, output, log_format, metrics_file, report, dry_run)
     with telling.begun() as teller:
         _check_exclusive(
             {"--to-directory": to_directory, "--to-kubeconfig": to_kubeconfig},
@@ -152,7 +153,6 @@ def move(
             {"--plan": plan, "--from-directory": from_directory},
             {"--copy-ahead": copy_ahead or None, "--to-directory": to_directory},
             {"--copy-ahead": copy_ahead or None, "--from-directory": from_directory},
-            {"--report": report, "--dry-run": dry_run or None},
             {"--report": report, "--to-directory": to_directory},
             {"--report": report, "--from-directory": from_directory},
             {"--namespace": namespace or None, "--all-namespaces": all_namespaces or None},
@@ -207,20 +207,20 @@ def move(
         )
         how = RollingOptions(parallel=parallel_units, fail_fast=fail_fast, order=order_by) if rolling else None
         part = api.ShardMove(shard_of(shard), options, how) if shard else None
-        if part is not None and dry_run:
-            namespaces = namespaces_in(teller, source, part)
         each = [options.model_copy(update={"namespace": one}) for one in namespaces]
-        if part is not None and not dry_run:
+        goal = target if to_kubeconfig or to_kubeconfig_context else None
+        if to_directory:
+            save(teller, source, to_directory, options, Saving(dry_run=dry_run))
+        elif from_directory:
+            load(teller, target, from_directory, options, Saving(dry_run=dry_run))
+        elif part is not None and dry_run:
+            dry_shard(teller, (source, goal), part)
+        elif dry_run:
+            dry_move(teller, (source, goal), each, plan, how)
+        elif part is not None:
             move_shard(teller, (source, target), part)
         elif how is not None:
-            roll(teller, (source, None if dry_run else target), each, how)
-        elif to_directory:
-            save(teller, source, to_directory, options, Saving())
-        elif from_directory:
-            load(teller, target, from_directory, options, Saving())
-        elif dry_run:
-            for one in each:
-                _show_plan(teller, run(api.plan_async(source, one, plan_file=plan)))
+            roll(teller, (source, target), each, how)
         else:
             _move(teller, (source, target), each, plan)
 
@@ -266,16 +266,3 @@ def _check_exclusive(*groups: dict[str, object]) -> None:
         given = [name for name, value in group.items() if value is not None]
         if len(given) > 1:
             fail(f"Please specify only one of {' and '.join(given)}", exit_code=2)
-
-
-def _show_plan(teller: Teller, plan: Plan) -> None:
-    from graph.render import tree
-    from mover.plan_report import plan_json
-
-    if teller.is_json:
-        print_json(plan_json(plan))
-        return
-    selection = plan.selection
-    counts = f"{len(selection.moved)} objects would move, {len(selection.kept)} would be copied and kept"
-    lines = ["This is a dry run: nothing is changed on any cluster.", tree(selection)]
-    teller.show([*lines, "", f"{counts}, {len(selection.left)} stay."])

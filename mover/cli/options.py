@@ -185,6 +185,12 @@ MetricsFile = Annotated[
     ),
 ]
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print it.")]
+DryRunFlag = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Show what would be done and whether it would be refused; change nothing, write no file."
+    ),
+]
 EncryptTo = Annotated[
     list[str] | None, typer.Option(help="Encrypt the files to this age recipient (age1…); may be repeated.")
 ]

@@ -8,6 +8,7 @@ import typer
 
 from mover.cli.app import app
 from mover.cli.options import (
+    DryRunFlag,
     Kubeconfig,
     KubeconfigContext,
     LogAs,
@@ -55,7 +56,7 @@ def pivot(
     wait_hosts: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for hosts that are about to change; default: refuse.")
     ] = 0.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every step, and change nothing.")] = False,
+    dry_run: DryRunFlag = False,
     verbosity: Verbosity = 0,
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
@@ -65,7 +66,8 @@ def pivot(
 
     Example: capi-mover pivot -n metal3
     """
-    with Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file).begun() as teller:
+    telling = Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file, dry_run=dry_run)
+    with telling.begun() as teller:
         from mover.api import ClusterRef
         from mover.models import MoveOptions
         from mover.pivot.run import pivot as run_pivot

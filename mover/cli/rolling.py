@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mover.cli.telling import Teller
-from mover.cli.terminal import STOPPED, fail, print_json, run
+from mover.cli.terminal import STOPPED, fail, run
 
 if TYPE_CHECKING:
     from mover.api import ClusterRef
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def roll(
     teller: Teller,
-    places: tuple[ClusterRef, ClusterRef | None],
+    places: tuple[ClusterRef, ClusterRef],
     each: Sequence[MoveOptions],
     rolling: RollingOptions,
 ) -> None:
@@ -25,7 +25,7 @@ def roll(
 
     Args:
         teller: Whom to tell.
-        places: The source and the target; without a target the units are only shown.
+        places: The source and the target.
         each: What to move, for each namespace.
         rolling: How many at once, and in which order.
     """
@@ -33,9 +33,6 @@ def roll(
     from mover.report import rolling_summary
 
     source, target = places
-    if target is None:
-        _show_units(teller, source, each, rolling)
-        return
     failed = False
     for options in each:
         with teller.watching() as listener:
@@ -46,22 +43,6 @@ def roll(
             break
     if failed:
         raise typer.Exit(STOPPED)
-
-
-def _show_units(teller: Teller, source: ClusterRef, each: Sequence[MoveOptions], rolling: RollingOptions) -> None:
-    """Prints the units of a rolling move in their order."""
-    from graph.unit import units
-    from mover import api
-    from mover.report import unit_lines, units_json
-    from mover.rolling import in_order
-
-    for options in each:
-        plan = run(api.plan_async(source, options))
-        found = in_order(units(plan.selection), plan, rolling.order)
-        if teller.is_json:
-            print_json(units_json(found, plan))
-        else:
-            teller.show(unit_lines(found, plan))
 
 
 def require_rollable(*, plan: bool, directory: bool, clusters: bool, namespaces: int) -> None:

@@ -24,15 +24,6 @@ def move_shard(teller: Teller, places: tuple[ClusterRef, ClusterRef], asked: Sha
         raise typer.Exit(STOPPED)
 
 
-def namespaces_in(teller: Teller, source: ClusterRef, asked: ShardMove) -> list[str | None]:
-    """Prints and returns the namespaces of a shard that hold something to move."""
-    from mover import api
-
-    found = run(api.shard_namespaces_async(source, asked.shard, asked.options))
-    teller.show([api.described_shard(asked.shard, found)])
-    return list(found)
-
-
 def require_shardable(shard: str, *, all_namespaces: bool, to_namespace: bool, clusters: bool, one_move: bool) -> None:
     """Leaves with an error if what is asked for beside --shard does not go with it.
 

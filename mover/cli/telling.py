@@ -38,6 +38,7 @@ class Telling:
         log_format: How the log on stderr is written.
         metrics_file: Where OpenMetrics are written at the end; None for nowhere.
         report_file: Where a page that tells of the move is written at the end; None for nowhere.
+        dry_run: Whether nothing is done: no file may tell of it then.
     """
 
     verbosity: int = 0
@@ -46,6 +47,7 @@ class Telling:
     log_format: LogFormat = LogFormat.TEXT
     metrics_file: Path | None = None
     report_file: Path | None = None
+    dry_run: bool = False
 
     @contextmanager
     def begun(self) -> Iterator[Teller]:
@@ -67,9 +69,12 @@ class Telling:
         """Returns those that see all events and write a file at the end.
 
         Raises:
-            UsageError: A file cannot be written where it is wanted.
+            UsageError: A file cannot be written where it is wanted, or is to tell of a dry run.
         """
         keepers: list[Keeper] = []
+        for flag, file in (("--metrics-file", self.metrics_file), ("--report", self.report_file)):
+            if file is not None and self.dry_run:
+                raise UsageError(f"Please specify only one of {flag} and --dry-run")
         if self.metrics_file is not None:
             _require_place("--metrics-file", self.metrics_file)
             from mover.report.metrics import Metrics

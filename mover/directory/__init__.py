@@ -9,7 +9,7 @@ from mover.directory.files import FileError
 from mover.directory.loading import Backup, Entry, load, read_manifest
 from mover.directory.manifest import Manifest, SavedFile, SavedNamespace, new_manifest
 from mover.directory.naming import file_names
-from mover.directory.saving import Draft, begin, save
+from mover.directory.saving import Draft, begin, require_writable, save
 
 __all__ = [
     "Backup",
@@ -24,5 +24,6 @@ __all__ = [
     "load",
     "new_manifest",
     "read_manifest",
+    "require_writable",
     "save",
 ]

@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from mover.untrusted import parse_json
+
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _HEADER = re.compile(r"^## .*sha256 (?P<digest>[0-9a-f]{64})$")
 _COMMENT = "# "
@@ -46,4 +48,4 @@ def from_comment(content: bytes) -> Any:
     text = "".join(f"{line.removeprefix(_COMMENT)}\n" for line in lines[number + 1 :] if line)
     if hashlib.sha256(text.encode()).hexdigest() != digest:
         raise ValueError("its checksum is not that of its content")
-    return orjson.loads(text)
+    return parse_json(text.encode())

@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import pyrage  # type: ignore[import-untyped]
 
-from mover.directory.files import FileError, read_file
+from mover.directory.files import FileError, read_stream
 from mover.errors import UsageError
 
 _COMMENT = "#"
+_LONGEST_IDENTITY = 1024 * 1024
 
 
 class UndecipheredError(Exception):
@@ -53,7 +54,7 @@ class Identities:
             UsageError: It cannot be read, or one of its lines is no identity; the line is not shown.
         """
         try:
-            lines = [line.strip() for line in read_file(path).decode().splitlines()]
+            lines = [line.strip() for line in read_stream(path, _LONGEST_IDENTITY).decode().splitlines()]
         except (FileError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"The identity file {path} cannot be read ({error})", "Give another one with --identity"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from mover.errors import MoverError, UsageError
 
@@ -46,16 +48,39 @@ def make_folder(folder: Path) -> bool:
         FileError: It cannot be made.
     """
     with _told(folder, "made"):
-        is_new = not folder.exists()
-        if not is_new and not folder.is_dir():
-            raise UsageError(f"{folder} is not a directory", "Choose another one")
-        if not is_new and any(folder.iterdir()):
-            raise UsageError(f"The directory {folder} is not empty", "Choose a new or an empty one")
+        is_new = _is_new(folder)
         folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         folder.chmod(_FOLDER_MODE)
     if is_new:
         sync_folder(folder.parent)
     return is_new
+
+
+def require_makable(folder: Path) -> None:
+    """Raises what `make_folder` would raise, as far as that can be known without making anything.
+
+    Raises:
+        UsageError: There is something in it, or it is no folder.
+        FileError: Nothing may be made there.
+    """
+    with _told(folder, "made"):
+        _is_new(folder)
+        nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _is_new(folder: Path) -> bool:
+    """Returns whether a folder is not there yet; raises UsageError if a backup cannot go there."""
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a directory", "Choose another one")
+    if any(folder.iterdir()):
+        raise UsageError(f"The directory {folder} is not empty", "Choose a new or an empty one")
+    return False
 
 
 def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -114,7 +139,40 @@ def list_folder(folder: Path) -> list[str]:
         raise FileError(folder, "read", error) from error
 
 
-def read_file(path: Path) -> bytes:
-    """Returns the content of a file."""
+def read_file(path: Path, longest: int, *, may_be_link: bool = False) -> bytes:
+    """Returns the content of a regular file; nothing else is opened for long, and nothing is waited for.
+
+    Args:
+        path: The file.
+        longest: So many bytes at most.
+        may_be_link: Whether a symbolic link to such a file will do, as a pod has them for what is mounted into it.
+
+    Raises:
+        FileError: It cannot be read, is larger, or is something else: a link, a pipe, a device.
+    """
     with _told(path, "read"):
-        return path.read_bytes()
+        if path.is_symlink() and not may_be_link:
+            raise OSError("it is a symbolic link")
+        # A pipe that nobody writes to would be waited for, to be opened already.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if may_be_link else os.O_NOFOLLOW))
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OSError("it is no regular file")
+            return _bounded(file, longest)
+
+
+def read_stream(path: Path, longest: int) -> bytes:
+    """Returns the content of a file or pipe that the user has named: of a pipe whatever comes until its end.
+
+    Raises:
+        FileError: It cannot be read, or is larger.
+    """
+    with _told(path, "read"), path.open("rb") as file:
+        return _bounded(file, longest)
+
+
+def _bounded(file: BinaryIO, longest: int) -> bytes:
+    content = file.read(longest + 1)
+    if len(content) > longest:
+        raise OSError(f"it is larger than {longest} bytes")
+    return content

@@ -15,11 +15,19 @@ from graph.resource import ObjectKey
 from mover.directory.encryption import Identities, UndecipheredError
 from mover.directory.files import FileError, list_folder, read_file
 from mover.directory.manifest import MARKER, NAME, Manifest, decode
-from mover.directory.naming import ENCRYPTED_SUFFIX
+from mover.directory.naming import ENCRYPTED_SUFFIX, file_names
+from mover.directory.plausible import is_file_name
+from mover.directory.shape import misshapen
 from mover.errors import Problem, RefusedError, UsageError
+from mover.untrusted import UntrustedError, parse_json, shown
 
 _MANIFESTS = (NAME, NAME + ENCRYPTED_SUFFIX)
 _ANEW = "Make the backup anew, or get an undamaged copy of it"
+_LONGEST_FILE = 32 * 1024 * 1024
+"""No object is larger: etcd takes 1.5 MiB of one by default, and an API server 3 MiB of a request (bytes)."""
+_LONGEST_MANIFEST = 256 * 1024 * 1024
+_LONGEST_ALL = 4 * 1024 * 1024 * 1024
+"""All files are held in memory at once (bytes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,9 @@ def load(folder: Path, identity: Path | None = None) -> Backup:
     identities = Identities.read(identity) if identity else Identities()
     manifest, name = _manifest(folder, names, identities)
     found = [other for other in names if other not in (name, MARKER)]
+    if unknown := [other for other in found if not is_file_name(other)]:
+        what = "no file of a backup has such a name"
+        raise RefusedError([_problem(shown(other), what, "Take it out of the directory") for other in unknown])
     if not found and manifest is None:
         raise UsageError(f"The directory {folder} holds no objects", "Choose the directory of a backup")
     contents, problems = _contents(folder, found, manifest)
@@ -84,6 +95,7 @@ def load(folder: Path, identity: Path | None = None) -> Backup:
     good = tuple(entry for entry in entries if isinstance(entry, Entry))
     problems += [bad for bad in (*plain.values(), *entries) if isinstance(bad, Problem)]
     problems += _duplicates(good)
+    problems += [] if manifest is None or problems else _foreign(manifest, good)
     if problems:
         raise RefusedError(sorted(problems, key=lambda problem: problem.subject))
     return Backup(folder, manifest, good)
@@ -98,7 +110,7 @@ def read_manifest(folder: Path, identity: Path | None = None) -> Manifest:
     """
     names = list_folder(folder)
     if MARKER in names and not set(_MANIFESTS) & set(names):
-        return _decoded(MARKER, read_file(folder / MARKER))
+        return _decoded(MARKER, read_file(folder / MARKER, _LONGEST_MANIFEST))
     manifest, _ = _manifest(folder, names, Identities.read(identity) if identity else Identities())
     if manifest is None:
         raise UsageError(f"The directory {folder} has no manifest of capi-mover", "Choose the directory of a backup")
@@ -111,7 +123,7 @@ def _manifest(folder: Path, names: Sequence[str], identities: Identities) -> tup
     if not name:
         _require_manifestless(names)
         return None, ""
-    content = read_file(folder / name)
+    content = read_file(folder / name, _LONGEST_MANIFEST)
     if not name.endswith(ENCRYPTED_SUFFIX):
         return _decoded(name, content), name
     if not identities.keys:
@@ -145,15 +157,16 @@ def _contents(folder: Path, names: Sequence[str], manifest: Manifest | None) -> 
     """Returns the bytes of the files that are as the manifest says, and what is wrong with the others."""
     sums = None if manifest is None else {file.name: file.sha256 for file in manifest.files}
     problems = [] if sums is None else _strays(sums, names)
-    contents = {}
+    contents, left = {}, _LONGEST_ALL
     for name in names:
         if sums is not None and name not in sums:
             continue
         try:
-            content = read_file(folder / name)
+            content = read_file(folder / name, min(_LONGEST_FILE, left))
         except FileError as error:
             problems.append(_problem(name, f"it cannot be read ({error.reason})"))
             continue
+        left -= len(content)
         if sums is None or hashlib.sha256(content).hexdigest() == sums[name]:
             contents[name] = content
         else:
@@ -181,9 +194,9 @@ def _plain(name: str, content: bytes, identities: Identities) -> bytes | Problem
 
 def _entry(name: str, content: bytes) -> Entry | Problem:
     try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        return _problem(name, f"it is not JSON ({error})", "Take it out, or convert it to one JSON object")
+        body = parse_json(content)
+    except UntrustedError as error:
+        return _problem(name, str(error), "Take it out, or convert it to one JSON object")
     if not isinstance(body, dict):
         return _problem(name, "it is not an object", "Take it out of the directory")
     metadata = body.get("metadata")
@@ -194,6 +207,8 @@ def _entry(name: str, content: bytes) -> Entry | Problem:
         return _problem(name, f"the object has no {', '.join(lacking)}")
     group = body["apiVersion"].rpartition("/")[0]
     key = ObjectKey(group, body["kind"], _text(metadata, "namespace"), metadata["name"])
+    if wrong := misshapen(body, key):
+        return _problem(name, f"these fields are not those of an object: {', '.join(wrong)}")
     return Entry(name, body["apiVersion"], key, metadata["uid"], content)
 
 
@@ -215,6 +230,26 @@ def _duplicates(entries: Iterable[Entry]) -> list[Problem]:
     return [
         _problem(", ".join(found), f"these files {what}", remedy) for found, what in sorted({**shared, **same}.items())
     ]
+
+
+def _foreign(manifest: Manifest, entries: Sequence[Entry]) -> list[Problem]:
+    """Returns a problem for each file and each pause that is not what the manifest says of the objects."""
+    keys, spaces = {entry.key for entry in entries}, {namespace.name for namespace in manifest.namespaces}
+    names = file_names(keys)
+    problems = [
+        *(
+            _problem(entry.file, f"it holds {entry.key}, whose file is called {names[entry.key]}")
+            for entry in entries
+            if entry.file.removesuffix(ENCRYPTED_SUFFIX) != names[entry.key]
+        ),
+        *(
+            _problem(entry.file, f"{entry.key} is in a namespace that is not in the manifest")
+            for entry in entries
+            if entry.key.namespace and entry.key.namespace not in spaces
+        ),
+    ]
+    beside = sorted({pause.key for pause in manifest.pauses} - keys)
+    return [*problems, *(_problem(NAME, f"it has a pause of {key}, which is in no file") for key in beside)]
 
 
 def _problem(name: str, what: str, remedy: str = _ANEW) -> Problem:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mover.directory.encoding import from_comment, to_comment
+from mover.directory.plausible import require_plausible
 from mover.pause import Pause
+from mover.untrusted import shown
 
 FORMAT = 1
 NAME = "capi-mover-manifest.yaml"
@@ -23,7 +26,7 @@ _UNFINISHED = (
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SavedFile(_Frozen):
@@ -101,9 +104,12 @@ def decode(content: bytes) -> Manifest:
     """
     value = from_comment(content)
     found = value.get("format") if isinstance(value, dict) else None
-    if found != FORMAT:
-        raise ValueError(f"it is of format {found}, and this version knows only {FORMAT}")
+    if found != FORMAT or isinstance(found, bool):
+        raise ValueError(f"it is of format {shown(found)}, and this version knows only {FORMAT}")
     try:
-        return Manifest.model_validate(value)
+        manifest = Manifest.model_validate_json(orjson.dumps(value), strict=True)
     except ValidationError as error:
-        raise ValueError(f"it cannot be read ({error.error_count()} fields are not as expected)") from error
+        fields = ", ".join(sorted({shown(".".join(map(str, one["loc"][:3]))) for one in error.errors()})[:5])
+        raise ValueError(f"it cannot be read (these fields are not as expected: {fields})") from error
+    require_plausible(manifest)
+    return manifest

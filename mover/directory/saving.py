@@ -21,7 +21,7 @@ from mover.directory import manifest as described
 from mover.directory.encoding import to_json
 from mover.directory.encryption import Recipients
 from mover.directory.files import FileError
-from mover.directory.manifest import Manifest, SavedFile
+from mover.directory.manifest import Manifest, SavedFile, SavedNamespace
 from mover.directory.naming import ENCRYPTED_SUFFIX, file_names
 
 
@@ -87,6 +87,12 @@ class Draft:
         return SavedFile(name=name, sha256=hashlib.sha256(content).hexdigest())
 
 
+def require_writable(folder: Path, encrypt_to: Sequence[str] = ()) -> None:
+    """Raises what `begin` would raise, as far as that can be known without making anything; see there."""
+    Recipients.parse(encrypt_to)
+    files.require_makable(folder)
+
+
 def begin(folder: Path, manifest: Manifest, encrypt_to: Sequence[str] = ()) -> Draft:
     """Returns a new backup in a folder that is empty or not there yet.
 
@@ -111,8 +117,11 @@ def save(objects: Iterable[Object], folder: Path, manifest: Manifest, encrypt_to
     Raises:
         FileError: A file could not be written; what was written is gone again.
     """
-    draft = begin(folder, manifest, encrypt_to)
     by_key = {obj.key: obj for obj in objects}
+    if not manifest.namespaces:
+        spaces = sorted({key.namespace for key in by_key} - {""})
+        manifest = manifest.model_copy(update={"namespaces": tuple(SavedNamespace(name=name) for name in spaces)})
+    draft = begin(folder, manifest, encrypt_to)
     try:
         for key, name in file_names(by_key).items():
             draft.add(name, by_key[key])

@@ -17,7 +17,7 @@ from graph import rules
 from mover.checks.registry import check_plan
 from mover.concurrency import all_of
 from mover.directory import Draft, Manifest, SavedNamespace, begin, file_names, new_manifest, read_manifest
-from mover.discovery import NAMESPACES, discover
+from mover.discovery import NAMESPACES, discover, find_type, movable_types
 from mover.errors import (
     ApiError,
     MoverError,
@@ -114,7 +114,7 @@ async def backup(  # noqa: PLR0913 - what a move is asked for, and the two flags
     with stops_told("backup"):
         async with held(source, scope, listener):
             with clock.phase(Phase.PREFLIGHT):
-                plan = await _checked(source, plan, options)
+                plan = await require_savable(source, plan, options)
                 uid = (await identity_of(source)).uid
                 known = new_manifest(scope, uid, source.context, source_paused=keep_paused)
                 draft = await asyncio.to_thread(begin, folder, known, encrypt_to)
@@ -140,13 +140,31 @@ async def release(source: Cluster, folder: Path, listener: Listener, *, identity
             f"The backup {folder} is of another cluster (context {manifest.source_context})",
             "Choose that one with --kubeconfig",
         )
+    pauses = await _as_served(source, folder, manifest.set_on_source)
     clock = Clock(listener)
     async with held(source, manifest.namespace, listener):
-        with clock.phase(Phase.RELEASING, len(manifest.set_on_source)):
-            failed = await _take_off(source, manifest.set_on_source, listener)
+        with clock.phase(Phase.RELEASING, len(pauses)):
+            failed = await _take_off(source, pauses, listener)
     if failed:
         raise StillPausedError(folder, failed)
-    return len(manifest.set_on_source)
+    return len(pauses)
+
+
+async def _as_served(source: Cluster, folder: Path, pauses: Sequence[Pause]) -> tuple[Pause, ...]:
+    """Returns pauses out of a manifest with the types that the source has: a manifest could lead anywhere.
+
+    Raises:
+        UsageError: The source has no such kind.
+    """
+    types = await movable_types(source) if pauses else ()
+    found = [(pause, find_type(types, pause.resource.group_kind)) for pause in pauses]
+    for pause, resource in found:
+        if resource is None:
+            raise UsageError(
+                f"The backup {folder} has a pause of {pause.key}, and the source cluster has no such kind",
+                "See whether the manifest is that of this cluster",
+            )
+    return tuple(replace(pause, resource=resource) for pause, resource in found if resource is not None)
 
 
 @contextmanager
@@ -176,7 +194,7 @@ async def moves_under_way(cluster: Cluster, scopes: Collection[str]) -> list[Pro
     ]
 
 
-async def _checked(source: Cluster, plan: Plan, options: MoveOptions) -> Plan:
+async def require_savable(source: Cluster, plan: Plan, options: MoveOptions) -> Plan:
     """Returns the plan without what is left behind on request.
 
     Raises:

@@ -62,7 +62,7 @@ class RestoreResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
+class Ready:
     """A restore against which nothing stands.
 
     Attributes:
@@ -109,16 +109,15 @@ async def restore(
         StoppedError: A signal came, or the time limit is over.
         ApiError: The cluster refused a request.
     """
-    if options.to_namespace is not None:
-        raise UsageError("A backup cannot be restored to another namespace", "Make it with --to-namespace instead")
+    require_same_namespace(options)
     clock = Clock(listener)
     with stops_told("restore"):
         with clock.phase(Phase.LOADING):
             backup = await asyncio.to_thread(load, folder, identity)
-        _note_origin(backup, (await identity_of(target)).uid, listener)
+        note_origin(backup, (await identity_of(target)).uid, listener)
         async with held(target, _scope(backup), listener), asyncio.timeout(options.timeout_s or None):
             with clock.phase(Phase.PREFLIGHT):
-                ready = await _prepare(target, backup, options)
+                ready = await prepare(target, backup, options)
             _note_dying(backup, listener)
             with _rest_told(listener):
                 created = await _create(target, backup, ready, options, clock)
@@ -137,7 +136,13 @@ async def restore(
     )
 
 
-def _note_origin(backup: Backup, target_uid: str, listener: Listener) -> None:
+def require_same_namespace(options: MoveOptions) -> None:
+    """Raises UsageError if another namespace is asked for: references in files are not rewritten."""
+    if options.to_namespace is not None:
+        raise UsageError("A backup cannot be restored to another namespace", "Restore it to the one it is of")
+
+
+def note_origin(backup: Backup, target_uid: str, listener: Listener) -> None:
     """Tells what is to be known of where the files come from."""
     manifest = backup.manifest
     if manifest is None:
@@ -175,7 +180,7 @@ def _scope(backup: Backup) -> str:
     return spaces.pop() if len(spaces) == 1 else ""
 
 
-async def _prepare(target: Cluster, backup: Backup, options: MoveOptions) -> _Ready:
+async def prepare(target: Cluster, backup: Backup, options: MoveOptions) -> Ready:
     """Returns what is to be done.
 
     Raises:
@@ -198,7 +203,7 @@ async def _prepare(target: Cluster, backup: Backup, options: MoveOptions) -> _Re
     found = {image.uid: (image, there[image.key]) for image in plan.images() if image.key in there}
     incomplete = {uid: copy.uid for uid, (image, copy) in found.items() if _is_incomplete(image, copy, options)}
     used = {uid: copy.uid for uid, (_, copy) in found.items() if uid not in incomplete}
-    return _Ready(plan, {**used, **owners}, incomplete, _own_pauses(plan, there, backup.manifest), left)
+    return Ready(plan, {**used, **owners}, incomplete, _own_pauses(plan, there, backup.manifest), left)
 
 
 async def _objects(
@@ -210,7 +215,11 @@ async def _objects(
     objects, problems = [], []
     for entry in entries:
         resource = types[entry.api_version, entry.key.kind]
-        if resource is None:
+        if _is_none_of_a_move(known, entry):
+            what = f"{entry.key} is of a kind that no move takes along"
+            remedy = "Take the file out; if the object is needed, create it with: kubectl create"
+            problems.append(Problem("directory", target.name, entry.file, what, remedy))
+        elif resource is None:
             what = f"the cluster does not serve {entry.api_version}, kind {entry.key.kind}"
             remedy = "Install the provider's CRDs there with: clusterctl init, in the version of the backup's source"
             problems.append(Problem("served", target.name, entry.file, what, remedy))
@@ -220,6 +229,16 @@ async def _objects(
         else:
             objects.append(_fenced(parse_object(resource, _revived(entry.body()))))
     return objects, problems
+
+
+def _is_none_of_a_move(known: Iterable[ResourceType], entry: Entry) -> bool:
+    """Returns whether a kind is one of Kubernetes' own that moves do not know: rights, webhooks, workloads.
+
+    A provider's kind may be served without the label that discovery goes by; one of Kubernetes is never moved, and in
+    files that somebody else has made it would get its rights from whoever restores them.
+    """
+    group = entry.key.group
+    return find_type(known, (group, entry.key.kind)) is None and ("." not in group or group.endswith(".k8s.io"))
 
 
 async def _type(target: Cluster, known: Iterable[ResourceType], api_version: str, kind: str) -> ResourceType | None:
@@ -330,7 +349,7 @@ def _marked(images: Iterable[Object]) -> list[Pause]:
     ]
 
 
-async def _create(target: Cluster, backup: Backup, ready: _Ready, options: MoveOptions, clock: Clock) -> int:
+async def _create(target: Cluster, backup: Backup, ready: Ready, options: MoveOptions, clock: Clock) -> int:
     """Creates and verifies the copies, and returns how many.
 
     Raises:

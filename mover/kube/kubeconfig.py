@@ -170,7 +170,7 @@ def _flags_of(name: str) -> str:
 def _read(name: str, path: Path) -> _Kubeconfig:
     try:
         return _Kubeconfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (yaml.YAMLError, ValidationError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValidationError, UnicodeDecodeError, OSError, RecursionError) as error:
         detail = " ".join(str(error).split())[:200]
         raise UsageError(
             f"The kubeconfig {path} of the {name} cluster cannot be read: {detail}", _flags_of(name)

@@ -16,7 +16,8 @@ from graph.resource import Object
 from mover.discovery import SECRETS, find_type, movable_types
 from mover.errors import NotFoundError, UsageError
 from mover.kube import Cluster
-from mover.pivot.memory import Memory
+from mover.pivot.inline import inline_kubeconfig
+from mover.pivot.memory import Memory, place_of_memory
 
 _GIVE_IT = "Give the target with --to-kubeconfig"
 
@@ -27,16 +28,20 @@ class Found:
 
     Attributes:
         cluster: The Cluster it is of.
-        text: The kubeconfig.
+        text: The kubeconfig, which holds data and nothing else.
+        server: The address it leads to.
         origin: Where it was found, for people.
     """
 
     cluster: str
     text: str
+    server: str
     origin: str
 
 
-async def find_kubeconfig(source: Cluster, scope: str, wanted: str, memory: Memory | None) -> Found:
+async def find_kubeconfig(
+    source: Cluster, scope: str, wanted: str, memory: Memory | None, *, is_moving: bool = False
+) -> Found:
     """Returns the kubeconfig of a Cluster on the source.
 
     Args:
@@ -44,14 +49,18 @@ async def find_kubeconfig(source: Cluster, scope: str, wanted: str, memory: Memo
         scope: The namespace to look in, "" for all.
         wanted: The Cluster's name, "" for the only one.
         memory: What an interrupted pivot has left: the Secret may be on the target by now.
+        is_moving: Whether the record of a move is on the source. Only then, or if no Cluster is left there, the
+            memory's kubeconfig may be needed; whoever wrote the memory cannot send a new pivot elsewhere by it.
 
     Raises:
-        UsageError: There is no such Cluster, or several; or its Secret is missing or holds no kubeconfig.
+        UsageError: There is no such Cluster, or several; or its Secret is missing, or holds no kubeconfig or one that
+            does more than to hold data.
     """
     resource = find_type(await movable_types(source), rules.CLUSTER)
     clusters = (await source.list(resource, scope)).objects if resource else ()
     name = wanted or (memory.cluster if memory else "")
-    recalled = memory if memory and memory.kubeconfig and name in ("", memory.cluster) else None
+    has_moved = is_moving or not clusters
+    recalled = memory if has_moved and memory and memory.kubeconfig and name in ("", memory.cluster) else None
     if recalled and name not in [obj.key.name for obj in clusters]:
         return _recalled(recalled)
     chosen = choose_cluster(clusters, name, scope)
@@ -62,11 +71,16 @@ async def find_kubeconfig(source: Cluster, scope: str, wanted: str, memory: Memo
             return _recalled(recalled)
         what = f"There is no Secret {chosen.key.namespace}/{chosen.key.name}-kubeconfig on the source cluster"
         raise UsageError(what, _GIVE_IT) from error
-    return Found(chosen.key.name, kubeconfig_of(secret), str(secret.key))
+    return _found(chosen.key.name, kubeconfig_of(secret), str(secret.key))
 
 
 def _recalled(memory: Memory) -> Found:
-    return Found(memory.cluster, memory.kubeconfig, "the memory of the interrupted pivot")
+    return _found(memory.cluster, memory.kubeconfig, str(place_of_memory(memory.scope)))
+
+
+def _found(cluster: str, text: str, origin: str) -> Found:
+    inline = inline_kubeconfig(text, f"{origin} on the source cluster")
+    return Found(cluster, inline.text, inline.server, origin)
 
 
 def choose_cluster(clusters: Sequence[Object], wanted: str, scope: str) -> Object:

@@ -17,12 +17,13 @@ from mover.api import ClusterRef
 from mover.api.places import opened
 from mover.errors import MoverError, RefusedError, StoppedError, SupersededError, UsageError, VerificationError
 from mover.events import Listener, Noted, ignore
+from mover.execute.journal import read_record
 from mover.kube import Cluster
 from mover.models import MoveReport
 from mover.pivot import steps
 from mover.pivot.choices import Step
 from mover.pivot.kubeconfig import find_kubeconfig, private_file
-from mover.pivot.memory import recall
+from mover.pivot.memory import Recalled, recall, require_same
 from mover.pivot.models import Outcome, PivotOptions, PivotReport, StepReport
 from mover.pivot.scene import Place, Scene, Todo, look_around, scope_of
 
@@ -69,9 +70,10 @@ async def pivot(
     progress = _Progress(options, listener)
     async with AsyncExitStack() as stack:
         origin = await stack.enter_async_context(opened("source", source, listener))
-        place = await _find_target(origin, target, options, progress, stack)
+        recalled = await _recalled(origin, options, listener)
+        place = await _find_target((origin, target), recalled, options, progress, stack)
         goal = await stack.enter_async_context(opened("target", place.ref, listener))
-        scene = await look_around((origin, goal), (source, place.ref), place, options, listener)
+        scene = await look_around((origin, goal), (source, place.ref), (place, recalled), options, listener)
         moves = await _run(scene, progress)
         return PivotReport(
             source=origin.context,
@@ -83,10 +85,28 @@ async def pivot(
         )
 
 
+async def _recalled(source: Cluster, options: PivotOptions, listener: Listener) -> Recalled | None:
+    """Returns what an interrupted pivot has left, and says so before anything is done.
+
+    Raises:
+        StoppedError: It is not what a pivot writes, or it was asked for something else.
+    """
+    recalled = await recall(source, scope_of(source, options))
+    if recalled is not None:
+        require_same(recalled, options)
+        listener(Noted(recalled.told()))
+    return recalled
+
+
 async def _find_target(
-    source: Cluster, target: ClusterRef | None, options: PivotOptions, progress: _Progress, stack: AsyncExitStack
+    ends: tuple[Cluster, ClusterRef | None],
+    recalled: Recalled | None,
+    options: PivotOptions,
+    progress: _Progress,
+    stack: AsyncExitStack,
 ) -> Place:
     """Returns the way to the target; its kubeconfig is in a private file for as long as `stack` is open."""
+    source, target = ends
     if target is not None:
         progress.end(Step.KUBECONFIG, Outcome.FOUND_DONE, ("the target is given",))
         return Place(target)
@@ -94,9 +114,15 @@ async def _find_target(
         why = "The kubeconfig Secret of a Cluster leads to the cluster itself" if options.back else "No target is given"
         raise UsageError(why, "Give the target with --to-kubeconfig")
     scope = scope_of(source, options)
-    found = await find_kubeconfig(source, scope, options.cluster, await recall(source, scope))
+    memory = recalled.memory if recalled else None
+    is_moving = await read_record(source, scope) is not None
+    found = await find_kubeconfig(source, scope, options.cluster, memory, is_moving=is_moving)
     path = stack.enter_context(private_file(found.text))
-    progress.end(Step.KUBECONFIG, Outcome.DONE, (f"the target is the Cluster {found.cluster} ({found.origin})",))
+    progress.end(
+        Step.KUBECONFIG,
+        Outcome.DONE,
+        (f"the target is the Cluster {found.cluster} at {found.server} ({found.origin})",),
+    )
     return Place(ClusterRef(path), found.cluster, found.text)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from graph.resource import ObjectKey
 from mover import metal3
 from mover.api import DEFAULT_NAMESPACE, ClusterRef
 from mover.discovery import discover
-from mover.errors import Problem
+from mover.errors import Problem, StoppedError
 from mover.events import Listener
 from mover.execute.journal import find
+from mover.execute.run import identity_of
 from mover.kube import Cluster
-from mover.pivot.memory import Memory, recall
+from mover.pivot.memory import Memory, Recalled, new_memory
 from mover.pivot.models import PivotOptions
 from mover.pivot.states import states_of
 from mover.pivot.workloads import wait_for
@@ -49,7 +50,8 @@ class Scene:
         scope: The namespace that moves, "" for all.
         plan: What is still on the source.
         record: The record of a move that was interrupted.
-        memory: What an interrupted pivot has left.
+        recalled: What an interrupted pivot has left.
+        begun: What is to be remembered of this one, without the states.
         place: The way to the target.
     """
 
@@ -61,8 +63,14 @@ class Scene:
     scope: str
     plan: Plan
     record: Record | None
-    memory: Memory | None
+    recalled: Recalled | None
+    begun: Memory
     place: Place
+
+    @property
+    def memory(self) -> Memory | None:
+        """Returns what an interrupted pivot has left, None if there is nothing."""
+        return self.recalled.memory if self.recalled else None
 
     @property
     def is_move_begun(self) -> bool:
@@ -71,10 +79,10 @@ class Scene:
 
     def memory_now(self) -> Memory:
         """Returns what has to be remembered: the states of now while all objects are here, else those of before."""
-        cluster, kubeconfig = self.place.cluster, self.place.kubeconfig
         if self.memory is not None and (self.is_move_begun or not self.plan.selection.moved):
             return self.memory
-        return Memory.of(cluster, kubeconfig, self._states())
+        way = {"cluster": self.place.cluster, "kubeconfig": self.place.kubeconfig}
+        return self.begun.model_copy(update=way).with_states(self._states())
 
     def _states(self) -> dict[ObjectKey, str]:
         return states_of(self.plan.selection.moved, self.options.move.to_namespace)
@@ -105,7 +113,7 @@ def scope_of(source: Cluster, options: PivotOptions) -> str:
 async def look_around(
     clusters: tuple[Cluster, Cluster],
     refs: tuple[ClusterRef, ClusterRef],
-    place: Place,
+    way: tuple[Place, Recalled | None],
     options: PivotOptions,
     listener: Listener,
 ) -> Scene:
@@ -113,18 +121,42 @@ async def look_around(
 
     Without Ironic a host could never finish what it has begun.
 
+    Args:
+        clusters: The source and the target.
+        refs: How both are found.
+        way: The way to the target, and what an interrupted pivot has left.
+        options: What was asked for.
+        listener: Told of every step.
+
     Raises:
         UsageError: The source is no management cluster, or has no such namespace.
+        StoppedError: An interrupted pivot was one between other clusters.
         NotReadyError: Hosts still change when the time to wait for them is over.
     """
     source, target = clusters
+    place, recalled = way
     scope = scope_of(source, options)
+    uids = (await identity_of(source)).uid, (await identity_of(target)).uid
+    if recalled is not None:
+        require_same_clusters(recalled, uids)
     strict = options.move.strict_labels
     plan = make_plan(await discover(source, scope, strict_labels=strict))
     hosts = [obj for obj in plan.selection.moved if metal3.is_host(obj)]
-    if options.move.wait_hosts_s and not options.dry_run and any(map(metal3.transition, hosts)):
+    if options.move.wait_hosts_s and any(map(metal3.transition, hosts)):
         await wait_for(source, hosts, metal3.transition, options.move.wait_hosts_s, listener)
         plan = make_plan(await discover(source, scope, strict_labels=strict))
     record = (await find(source, target, scope)).newest
-    memory = await recall(source, scope)
-    return Scene(source, target, refs, options, listener, scope, plan, record, memory, place)
+    begun = new_memory(scope, *uids, options)
+    return Scene(source, target, refs, options, listener, scope, plan, record, recalled, begun, place)
+
+
+def require_same_clusters(recalled: Recalled, uids: Sequence[str]) -> None:
+    """Raises StoppedError if the clusters, given by the UIDs of their kube-system namespaces, are not those."""
+    memory = recalled.memory
+    for name, known, found in zip(("source", "target"), (memory.source_uid, memory.target_uid), uids, strict=True):
+        if known != found:
+            raise StoppedError(
+                f"{recalled.told().removesuffix('. It is gone on with')}. The {name} of that pivot is the cluster "
+                f"{known}, and this one is {found}",
+                "Give the clusters that it was started with; if no such pivot was begun, find out who wrote the Secret",
+            )

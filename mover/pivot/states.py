@@ -19,6 +19,9 @@ States = Mapping[ObjectKey, str]
 
 READY = "ready"
 
+STATEFUL = frozenset({rules.BARE_METAL_HOST, rules.MACHINE, rules.CLUSTER, rules.METAL3_MACHINE})
+"""The kinds that have a state; see `state_of`."""
+
 
 def state_of(obj: Object) -> str | None:
     """Returns the state that a pivot must not change, None if the object has none.

@@ -124,7 +124,7 @@ async def look_move(scene: Scene, reports: list[MoveReport]) -> Todo:
         return Todo(("nothing is left on the source",))
 
     async def act() -> None:
-        await remember(scene.source, scene.scope, scene.memory_now())
+        await remember(scene.source, scene.memory_now(), scene.recalled)
         source, target = scene.refs
         options = scene.options.move.model_copy(update={"namespace": scene.scope})
         reports.append(await move_async(source, target, options, scene.listener))

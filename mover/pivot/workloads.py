@@ -6,6 +6,7 @@ kubectl. A DaemonSet cannot be scaled: a node selector that no node fulfils is a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,6 +27,9 @@ REPLICAS_ANNOTATION: Final = "capi-mover.io/replicas"
 
 STOPPED_SELECTOR: Final = "capi-mover.io/stopped"
 """In the node selector of a DaemonSet that is stopped; no node has such a label."""
+
+_COUNT = re.compile(r"[1-9][0-9]{0,2}")
+"""So many replicas Ironic or an operator may have had: up to 999."""
 
 _ENDED_PHASES = frozenset({"Succeeded", "Failed"})
 
@@ -59,7 +63,7 @@ def owned_by_ironic(workload: Object) -> bool:
 def remembered(deployment: Object) -> int | None:
     """Returns how many replicas a stopped Deployment had, None if that is not known."""
     text = deployment.annotations.get(REPLICAS_ANNOTATION, "")
-    return int(text) if text.isdecimal() and int(text) else None
+    return int(text) if _COUNT.fullmatch(text) else None
 
 
 def stop_patch(workload: Object) -> dict[str, Any] | None:

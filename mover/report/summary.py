@@ -90,7 +90,7 @@ def restore_summary(report: RestoreReport) -> list[str | Table]:
 
 def unit_lines(found: Sequence[Unit], plan: Plan) -> list[str]:
     """Returns what a dry run of a rolling move prints: the units in their order, and what goes at the end."""
-    lines = ["This is a dry run: nothing is changed on any cluster.", f"{len(found)} units, in this order:"]
+    lines = [f"{len(found)} units, in this order:"]
     for unit in found:
         shared = f", {len(unit.shared)} of them shared with others" if unit.shared else ""
         lines.append(f"  {described(scope_of(unit.namespace, unit.names))}: {len(unit.objects)} objects{shared}")

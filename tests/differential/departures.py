@@ -216,6 +216,13 @@ def _refuses(check: str) -> Callable[[Difference, Evidence], bool]:
     return allows
 
 
+def _dry_run_refuses(difference: Difference, evidence: Evidence) -> bool:
+    """A dry run of clusterctl leaves the check of provisioned Clusters out."""
+    ours, oracle = evidence.ours, evidence.oracle
+    is_dry = "dry-run" in oracle.output
+    return difference.side is Side.OUTCOME and is_dry and oracle.succeeded and ours.checks == {"provisioned"}
+
+
 _REFUSALS = frozenset({"collisions", "outside-owners", "left-dependents", "deleting", "hosts", "references"})
 
 
@@ -248,6 +255,7 @@ DEPARTURES: tuple[Departure, ...] = (
     Departure("the move is refused: being deleted", "0013-dying-objects-are-not-copied.md", _refuses("deleting")),
     Departure("the move is refused: host in transition", "0015-hosts-in-transition.md", _refuses("hosts")),
     Departure("the move is refused: named object stays behind", "0018-writes-are-rehearsed.md", _refuses("references")),
+    Departure("a dry run is refused", "0033-a-dry-run-refuses-what-the-move-would.md", _dry_run_refuses),
     Departure("status is restored", "0005-status-is-restored.md", _status),
     Departure("field managers own the copy's owners", "0003-field-managers-follow-their-owners.md", _owner_uids),
     Departure("namespaces keep their labels", "0004-namespaces-keep-labels.md", _namespace),

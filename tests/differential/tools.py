@@ -8,9 +8,10 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import orjson
 import yaml
 
 from mover.api import ClusterRef, move_async
@@ -79,8 +80,12 @@ async def run_clusterctl(job: Job, home: Path) -> Outcome:
 
 
 async def run_mover_program(job: Job, home: Path) -> Outcome:
-    """Returns how the command line `capi-mover move` ended."""
-    return await _run((*_PROGRAM, *job.arguments), home)
+    """Returns how the command line `capi-mover move` ended, as it is told to programs."""
+    ended = await _run((*_PROGRAM, *job.arguments, "-o", "json"), home)
+    if not ended.refused:
+        return ended
+    problems = orjson.loads(ended.output.rstrip().rpartition("\n")[2])["problems"]
+    return replace(ended, checks=frozenset(problem["check"] for problem in problems))
 
 
 async def run_mover(job: Job, options: MoveOptions) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -113,7 +114,19 @@ MACHINE = _held(
     status={"nodeRef": {"name": "n"}},
 )
 CA = _held(SECRETS, "c-ca", CLUSTER, data={"tls.key": "a2V5"})
-KUBECONFIG = _held(SECRETS, "c-kubeconfig", CLUSTER, data={"value": "Y29uZmln"})
+INLINE_KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://c.example.org:6443", certificate-authority-data: Y2E=}}]
+users: [{name: c-admin, user: {client-certificate-data: Y2VydA==, client-key-data: a2V5}}]
+contexts: [{name: c-admin@c, context: {cluster: c, user: c-admin}}]
+current-context: c-admin@c
+preferences: {}
+"""
+"""A kubeconfig as Cluster API writes it."""
+KUBECONFIG = _held(
+    SECRETS, "c-kubeconfig", CLUSTER, data={"value": base64.b64encode(INLINE_KUBECONFIG.encode()).decode()}
+)
 HOST = _held(
     rules.BARE_METAL_HOST,
     "h",

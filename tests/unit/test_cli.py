@@ -83,6 +83,7 @@ def refusal(result: Result, exit_code: int = 2) -> str:
         (("--copy-ahead", "--to-directory", "d"), "--copy-ahead and --to-directory"),
         (("--copy-ahead", "--from-directory", "d", "--to-kubeconfig", "k"), "--copy-ahead and --from-directory"),
         (("--report", "r", "--dry-run"), "--report and --dry-run"),
+        (("--metrics-file", "r", "--dry-run"), "--metrics-file and --dry-run"),
         (("--report", "r", "--to-directory", "d"), "--report and --to-directory"),
         (("--report", "r", "--from-directory", "d", "--to-kubeconfig", "k"), "--report and --from-directory"),
     ],
@@ -178,7 +179,8 @@ class Library:
         monkeypatch.setattr(api, "preflight_async", self.preflight)
         monkeypatch.setattr(api, "roll_async", self.roll)
         monkeypatch.setattr(api, "move_shard_async", self.move_shard)
-        monkeypatch.setattr(api, "shard_namespaces_async", self.namespaces)
+        monkeypatch.setattr(api, "dry_run_async", self.dry_run)
+        monkeypatch.setattr(api, "dry_shard_async", self.dry_shard)
         self.fates: dict[str, UnitFate] = {"a": UnitFate.MOVED, "b": UnitFate.MOVED}
 
     async def roll(
@@ -207,10 +209,28 @@ class Library:
             return (await self.roll(source, target, asked.of("ns"), asked.rolling, listener),)
         return (await self.move(source, target, asked.of("ns"), listener, plan_file=None),)
 
-    async def namespaces(self, source: api.ClusterRef, shard: Shard, _options: MoveOptions) -> tuple[str, ...]:
+    async def dry_run(
+        self,
+        source: api.ClusterRef,
+        target: api.ClusterRef | None,
+        each: list[MoveOptions],
+        _listener: Listener,
+        *,
+        plan_file: Path | None,
+    ) -> tuple[api.DryRun, ...]:
+        """Returns the plan of `plan` for each, with the problems that are set."""
+        self.asked += [source, target, *each]
+        self.plan_file = plan_file
+        plan = plan_of(make(("cluster.x-k8s.io", "Cluster"), "c"), make(("", "Secret"), "loose"))
+        return tuple(api.DryRun(Findings(plan, self.problems, (), {}, {})) for _ in each)
+
+    async def dry_shard(
+        self, source: api.ClusterRef, target: api.ClusterRef | None, asked: api.ShardMove, listener: Listener
+    ) -> tuple[tuple[str, ...], tuple[api.DryRun, ...]]:
         """Returns two namespaces for the first shard, none for others."""
-        self.asked += [source, shard]
-        return ("one", "two") if shard.index == 0 else ()
+        found = ("one", "two") if asked.shard.index == 0 else ()
+        each = [asked.of(name) for name in found]
+        return found, await self.dry_run(source, target, each, listener, plan_file=None)
 
     async def preflight(
         self, source: api.ClusterRef, target: api.ClusterRef, options: MoveOptions, *, plan_file: Path | None
@@ -424,7 +444,7 @@ def test_a_context_of_the_same_kubeconfig_is_target_enough(library: Library) -> 
 def test_a_dry_run_shows_the_plan_and_moves_nothing(library: Library) -> None:
     result = run("move", "--dry-run", "--to-kubeconfig", "c")
     assert result.exit_code == 0, result.output
-    assert library.asked == [api.ClusterRef(None, None), MoveOptions()]
+    assert library.asked == [api.ClusterRef(None, None), api.ClusterRef(Path("c")), MoveOptions()]
     assert "nothing is changed" in result.stdout
     assert "1 objects would move, 0 would be copied and kept, 1 stay." in result.stdout
 
@@ -434,6 +454,17 @@ def test_a_move_and_a_dry_run_go_by_a_saved_plan(library: Library) -> None:
     assert library.plan_file == Path("saved")
     assert run("move", "--dry-run", "--plan", "other").exit_code == 0
     assert library.plan_file == Path("other")
+
+
+def test_a_dry_run_that_finds_problems_shows_the_plan_and_leaves_with_3(library: Library) -> None:
+    library.problems = (Problem("paused", "source", "Cluster ns/c", "it is paused", "Resume it"),)
+    result = run("move", "--dry-run", "-n", "ns")
+    assert result.exit_code == 3
+    assert "1 objects would move" in result.stdout
+    assert "Cluster ns/c: it is paused. Resume it" in result.stderr
+    result = run("move", "--dry-run", "-n", "ns", "-o", "json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout.rsplit("\n", 2)[-2])["problems"][0]["check"] == "paused"
 
 
 @pytest.mark.parametrize(
@@ -657,7 +688,8 @@ def test_no_further_namespace_rolls_after_a_failure_with_fail_fast(library: Libr
 def test_a_dry_run_of_a_rolling_move_shows_the_units_and_moves_nothing(library: Library) -> None:
     result = run("move", "--dry-run", "--to-kubeconfig", "c", "--rolling", "-n", "ns")
     assert result.exit_code == 0, result.output
-    assert library.asked == [api.ClusterRef(None, None), MoveOptions(namespace="ns")]
+    rolling = MoveOptions(namespace="ns", rolling=True)
+    assert library.asked == [api.ClusterRef(None, None), api.ClusterRef(Path("c")), rolling]
     assert "nothing is changed" in result.stdout
     assert "1 units, in this order:" in result.stdout
     assert "Cluster c of namespace ns: 1 objects" in result.stdout
@@ -752,7 +784,10 @@ def test_a_rolling_move_is_told_to_programs_with_each_namespace(library: Library
 
 
 def test_a_dry_run_prints_the_plan_for_programs_as_plan_does(library: Library) -> None:
-    assert run("move", "--dry-run", "-n", "ns", "-o", "json").stdout == run("plan", "-n", "ns", "-o", "json").stdout
+    shown, planned = (
+        json.loads(run(*asked, "-n", "ns", "-o", "json").stdout) for asked in (("move", "--dry-run"), ("plan",))
+    )
+    assert shown == {**planned, "problems": [], "warnings": [], "first": []}
     units = json.loads(run("move", "--dry-run", "-n", "ns", "--rolling", "-o", "json").stdout)
     assert [unit["unit"] for unit in units["units"]] == ["ns/c"]
 
@@ -817,6 +852,7 @@ def test_a_dry_run_of_a_shard_shows_its_namespaces_and_their_plans(library: Libr
     result = run("move", "--dry-run", "-A", "--shard", "0/2")
     assert result.exit_code == 0, result.output
     assert "Shard 0/2: one, two" in result.stdout
+    assert library.asked[1] is None
     assert [asked.namespace for asked in library.asked if isinstance(asked, MoveOptions)] == ["one", "two"]
     assert run("move", "--dry-run", "-A", "--shard", "1/2").stdout == "Shard 1/2: nothing to move\n"
 

@@ -10,22 +10,24 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graph import rules
 from mover.directory import SavedNamespace
 from mover.directory.encoding import from_comment, to_comment, to_json
 from mover.directory.manifest import decode, encode, encode_marker
 from mover.pause import PAUSED_FIELD, Pause
-from tests.unit.directory_builders import cluster, manifest
+from tests.unit.directory_builders import cluster, fleet, manifest
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
+HOST = fleet()[3]
 FULL = manifest(
     pauses=(
-        Pause(cluster().type, cluster().key, PAUSED_FIELD, None),
         Pause(cluster().type, cluster().key, PAUSED_FIELD, before=False),
-        Pause(cluster().type, cluster().key, "annotation", "true"),
+        Pause(cluster("d").type, cluster("d").key, PAUSED_FIELD, None),
+        Pause(HOST.type, HOST.key, rules.HOST_STATUS_ANNOTATION, "{}"),
     ),
     namespaces=(SavedNamespace(name="ns", labels={"a": "b"}, annotations={"break": "\u2028apiVersion: v1\x85"}),),
 )

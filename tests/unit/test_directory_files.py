@@ -56,7 +56,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_file_is_for_its_owner_alone_and_replaces_the_one_before(tmp_path: Path) -> None:
     write_file(tmp_path / "x", b"1")
     write_file(tmp_path / "x", b"2")
-    assert (tmp_path / "x").read_bytes() == read_file(tmp_path / "x") == b"2"
+    assert (tmp_path / "x").read_bytes() == read_file(tmp_path / "x", 1) == b"2"
     assert mode(tmp_path / "x") == 0o600
     assert names_in(tmp_path) == ["x"]
 
@@ -121,7 +121,24 @@ def test_a_folder_is_synced_where_the_file_system_can(tmp_path: Path, monkeypatc
 def test_removing_what_is_gone_is_fine_and_reading_it_is_not(tmp_path: Path) -> None:
     remove_file(tmp_path / "x")
     with pytest.raises(FileError, match="x could not be read: No such file"):
-        read_file(tmp_path / "x")
+        read_file(tmp_path / "x", 1)
+
+
+def test_what_is_no_regular_file_or_too_large_is_not_read(tmp_path: Path) -> None:
+    write_file(tmp_path / "x", b"12")
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    assert read_file(tmp_path / "link", 2, may_be_link=True) == b"12"
+    for name, links, why in (
+        ("x", False, "it is larger than 1 bytes"),
+        ("link", False, "it is a symbolic link"),
+        ("pipe", True, "it is no regular file"),
+        ("device", True, "it is no regular file"),
+        (".", False, "Is a directory"),
+    ):
+        with pytest.raises(FileError, match=f"could not be read: {why}"):
+            read_file(tmp_path / name, 1, may_be_link=links)
 
 
 def test_only_a_folder_can_be_listed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from graph import rules
-from mover.directory import FileError, SavedFile, begin, load, read_manifest, save
+from mover.directory import FileError, SavedFile, SavedNamespace, begin, load, read_manifest, save
 from mover.directory import files as disk
 from mover.directory.manifest import MARKER, NAME
 from mover.errors import RefusedError, UsageError
@@ -90,7 +90,7 @@ def test_until_it_is_finished_a_backup_is_refused_and_tells_what_it_has_paused(t
     with pytest.raises(RefusedError, match=f"{MARKER}: the backup was never finished"):
         load(tmp_path / "b")
     assert read_manifest(tmp_path / "b").set_on_source == (PAUSE,)
-    draft.finish(namespaces=())
+    draft.finish(namespaces=(SavedNamespace(name="ns"),))
     assert MARKER not in names_in(tmp_path / "b")
     assert load(tmp_path / "b").manifest == draft.manifest
 

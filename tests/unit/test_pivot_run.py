@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mover.api import ClusterRef
-from mover.discovery import SECRETS
-from mover.errors import RefusedError
+from mover.discovery import NAMESPACES, SECRETS
+from mover.errors import RefusedError, StoppedError, UsageError
 from mover.events import Event, Listener, Noted, ObjectDone, ignore
 from mover.kube import Cluster
 from mover.models import MoveOptions
 from mover.pivot.choices import Step
-from mover.pivot.memory import NAME
+from mover.pivot.memory import NAME, new_memory, remember
 from mover.pivot.models import Outcome, PivotOptions, PivotReport
 from mover.pivot.run import PivotStoppedError, pivot
 from mover.pivot.workloads import remembered
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.graph_builders import NAMESPACE
-from tests.unit.mover_builders import HOST, KUBECONFIG, Stage, lets_connect, make
+from tests.unit.mover_builders import HOST, INLINE_KUBECONFIG, KUBECONFIG, Stage, lets_connect, make
 from tests.unit.test_pivot_workloads import deployment
 
 IRONIC, BMO = deployment("ironic"), deployment("baremetal-operator-controller-manager", replicas=2)
@@ -140,6 +141,45 @@ async def test_a_dry_run_writes_nothing(stage: Stage) -> None:
     assert report.problems == ()
     assert outcomes(report)[Step.MOVE] is Outcome.PLANNED
     assert stage.source.writes() + stage.target.writes() == []
+
+
+async def test_a_pivot_that_goes_on_says_so_before_anything_else(stage: Stage) -> None:
+    with pytest.raises(InterruptionError):
+        await pivot(SOURCE, None, OPTIONS, interrupt("stop-operator: "))
+    told: list[Event] = []
+    await pivot(SOURCE, None, OPTIONS, told.append)
+    notes = [event.text for event in told if isinstance(event, Noted)]
+    assert notes[0].startswith("A pivot into the Cluster c (kube-system UID target-cluster) was interrupted")
+
+
+async def test_a_pivot_between_other_clusters_is_not_gone_on_with(stage: Stage) -> None:
+    with pytest.raises(InterruptionError):
+        await pivot(SOURCE, None, OPTIONS, interrupt("stop-operator: "))
+    stage.target.change(make(NAMESPACES, "kube-system"), metadata={"uid": "another"})
+    before = stage.source.writes() + stage.target.writes()
+    with pytest.raises(StoppedError, match="The target of that pivot is the cluster target-cluster, and this one is"):
+        await pivot(SOURCE, None, OPTIONS)
+    assert stage.source.writes() + stage.target.writes() == before
+
+
+async def test_a_planted_memory_sends_no_pivot_to_another_target(stage: Stage) -> None:
+    planted = new_memory(NAMESPACE, "source-cluster", "theirs", OPTIONS).model_copy(
+        update={"cluster": "evil", "kubeconfig": INLINE_KUBECONFIG}
+    )
+    await remember(stage.source.direct(), planted, None)
+    before = stage.source.writes() + stage.target.writes()
+    with pytest.raises(UsageError, match='no Cluster "evil"'):
+        await pivot(SOURCE, None, OPTIONS)
+    assert stage.source.writes() + stage.target.writes() == before
+
+
+async def test_a_kubeconfig_that_starts_a_program_is_refused_before_anything_is_changed(stage: Stage) -> None:
+    text = INLINE_KUBECONFIG.replace("{client-certificate-data: Y2VydA==", "{exec: {command: touch}")
+    stage.source.change(KUBECONFIG, data={"value": base64.b64encode(text.encode()).decode()})
+    before = stage.source.writes() + stage.target.writes()
+    with pytest.raises(UsageError, match="Secret ns/c-kubeconfig on the source cluster is not used: the user"):
+        await pivot(SOURCE, None, OPTIONS)
+    assert stage.source.writes() + stage.target.writes() == before
 
 
 async def test_a_host_that_has_changed_on_the_target_stops_the_pivot(stage: Stage) -> None:

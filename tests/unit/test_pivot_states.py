@@ -9,13 +9,10 @@ import pytest
 from graph import rules
 from graph.resource import ObjectKey
 from graph.rules import GroupKind
-from mover.discovery import SECRETS
 from mover.errors import StoppedError
 from mover.events import ignore
-from mover.pivot.memory import Memory, decode, encode, forget, recall, remember
 from mover.pivot.states import state_of, states_of, wait_for_states, why_changed
 from tests.unit.fake_apiserver import FakeApiServer
-from tests.unit.graph_builders import NAMESPACE
 from tests.unit.mover_builders import crd, make
 
 HOST = make(rules.BARE_METAL_HOST, "h", status={"provisioning": {"state": "provisioned"}})
@@ -72,32 +69,3 @@ async def test_equal_states_are_not_waited_for() -> None:
     target = FakeApiServer("target")
     target.put(crd(rules.BARE_METAL_HOST), HOST)
     await wait_for_states(target.direct(), STATES, 5, ignore)
-
-
-async def test_a_memory_is_kept_until_it_is_forgotten() -> None:
-    server = FakeApiServer()
-    cluster = server.direct()
-    assert await recall(cluster, NAMESPACE) is None
-    await remember(cluster, NAMESPACE, Memory())
-    memory = Memory.of("c", "kind: Config\n", STATES)
-    await remember(cluster, NAMESPACE, memory)
-    assert await recall(cluster, NAMESPACE) == memory
-    assert memory.state_map() == STATES
-    await forget(cluster, NAMESPACE)
-    await forget(cluster, NAMESPACE)
-    assert await recall(cluster, NAMESPACE) is None
-
-
-def test_the_memory_of_all_namespaces_is_in_the_default_one() -> None:
-    body = encode(Memory(), "")
-    assert body["metadata"]["namespace"] == "default"
-
-
-@pytest.mark.parametrize("data", [{}, {"pivot": "%"}, {"pivot": "e30="}, {"pivot": "W10="}])
-def test_a_damaged_memory_is_told(data: dict[str, str]) -> None:
-    body = make(SECRETS, "capi-mover.pivot", data=data).body()
-    if data.get("pivot") == "e30=":
-        assert decode(body) == Memory()
-        return
-    with pytest.raises(StoppedError, match="is damaged"):
-        decode(body)

@@ -64,7 +64,10 @@ def test_completions_are_printed_as_kubectl_reads_them(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["kubectl_complete-capi_move", "--dry"])
     kubectl_complete_capi_move()
-    assert capsys.readouterr().out == "--dry-run\tShow what would be moved, and change nothing.\n:4\n"
+    assert (
+        capsys.readouterr().out
+        == "--dry-run\tShow what would be done and whether it would be refused; change nothing, write no file.\n:4\n"
+    )
 
 
 def test_the_programs_are_installed_under_the_names_that_are_looked_for() -> None:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from graph import rules
 from graph.resource import Object, parse_object
+from mover.api.planning import read_plan
 from mover.errors import UsageError
 from mover.models import MANAGER, MoveOptions
 from mover.record import Identity
 from mover.saved_plan import (
+    SavedPlan,
     changes_since,
     decode,
     encode,
@@ -135,6 +143,70 @@ def edited(**fields: Any) -> bytes:
 def test_a_damaged_foreign_or_newer_file_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         decode(content, "f")
+
+
+def forged(path: tuple[str | int, ...], value: Any) -> bytes:
+    """Returns a plan with another value somewhere, and a checksum that fits if such a plan can be."""
+    whole = json.loads(encode(SAVED))
+    place = whole["plan"]
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with suppress(ValidationError):
+        whole["checksum"] = SavedPlan.model_validate_json(json.dumps(whole["plan"])).checksum
+    return json.dumps(whole).encode()
+
+
+def paths(value: Any, before: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yields the way to each value that holds no others."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if inside is None or not value:
+        yield before
+        return
+    for name, inner in list(inside):
+        yield from paths(inner, (*before, name))
+
+
+PATHS = list(paths(json.loads(encode(SAVED))["plan"]))
+FREE = {"selector", "hosts", "context", "uid"}
+"""Texts of which any line will do."""
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(PATHS), st.sampled_from([None, 5, 1.5, [], {}, ["x"], "a\x1b[2J", "x" * 5000, "../../x"]))
+def test_a_plan_with_any_field_wrong_is_refused_whatever_its_checksum(path: tuple[str | int, ...], value: Any) -> None:
+    if value == "../../x" and (path[-1] in FREE or "parts" in path):
+        return
+    if isinstance(value, list) and not value and path[-1] == "clusters":
+        return
+    with pytest.raises(UsageError, match="capi-mover plan --save FILE") as caught:
+        decode(forged(path, value), "f")
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 1_000_000,
+        b'{"a":' * 2000 + b"1" + b"}" * 2000,
+        encode(SAVED).replace(b'"version": 1,', b'"version": 1, "version": 1,'),
+        encode(SAVED).replace(b'"version": 1,', b'"version": true,'),
+        encode(SAVED).replace(b'"version": 1,', b'"version": 1, "more": 1,'),
+        encode(SAVED).replace(b'"strict_labels": false', b'"strict_labels": "false"'),
+        b"a: &a [x]\nb: [*a, *a]\n",
+        b"\xff\xfe",
+    ],
+)
+def test_a_bomb_or_a_second_meaning_in_a_plan_is_refused(content: bytes) -> None:
+    with pytest.raises(UsageError, match=r"The plan f is|f is not a saved plan"):
+        decode(content, "f")
+
+
+@pytest.mark.parametrize("make_it", [os.mkfifo, lambda path: Path(path).symlink_to("/dev/zero"), os.mkdir])
+async def test_a_plan_is_a_regular_file(tmp_path: Path, make_it: Callable[[Path], object]) -> None:
+    make_it(tmp_path / "plan")
+    with pytest.raises(UsageError, match=r"The plan .*plan could not be read"):
+        await read_plan(tmp_path / "plan")
 
 
 def test_a_plan_of_another_cluster_is_refused() -> None:

@@ -159,15 +159,15 @@ async def test_a_namespace_with_a_unit_on_its_way_is_left_to_the_rolling_move(
 async def test_only_what_holds_something_to_move_is_a_namespace_of_a_shard(library: Library) -> None:
     source = library.stage.source
     source.put(
-        make(NAMESPACES, "empty"),
+        *(make(NAMESPACES, name) for name in ("empty", "labelled", "rooted", "hosts")),
         make(SECRETS, "x", namespace="empty"),
         make(SECRETS, "x", namespace="labelled", metadata={"labels": {rules.MOVE_LABEL: ""}}),
         make(SECRETS, "x", namespace="rooted", metadata={"labels": {rules.MOVE_HIERARCHY_LABEL: ""}}),
         make(rules.BARE_METAL_HOST, "x", namespace="hosts"),
     )
-    found = await api.shard_namespaces_async(HERE, Shard(0, 1), MoveOptions())
+    found, _ = await api.dry_shard_async(HERE, None, api.ShardMove(Shard(0, 1)))
     assert found == tuple(sorted([*SPACES, "ns", "labelled", "rooted", "hosts"]))
-    strict = await api.shard_namespaces_async(HERE, Shard(0, 1), MoveOptions(strict_labels=True))
+    strict, _ = await api.dry_shard_async(HERE, None, api.ShardMove(Shard(0, 1), MoveOptions(strict_labels=True)))
     assert "hosts" not in strict
     assert source.writes() == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.differential.kinds import COMET, ROVER
 from tests.differential.parts import cluster, config_map, made, secret
-from tests.differential.scenario import scenario
+from tests.differential.scenario import Verdict, scenario
 from tests.differential.world import THERE, Ends, World
 
 
@@ -13,7 +13,12 @@ def a_dry_run_changes_nothing() -> World:
     return World((cluster("c", ends=Ends.LEFT), secret("c-ca", ends=Ends.LEFT), made(COMET, "x", ends=Ends.LEFT)))
 
 
-@scenario(flags=("--dry-run",))
+@scenario(flags=("--dry-run",), verdict=Verdict.REFUSED, check="paused", oracle_says="Clusters are paused")
+def a_dry_run_stops_at_a_paused_cluster() -> World:
+    return World((cluster("c", spec={"paused": True}),))
+
+
+@scenario(flags=("--dry-run",), verdict=Verdict.WE_REFUSE, check="provisioned")
 def a_dry_run_does_not_mind_a_cluster_without_infrastructure() -> World:
     return World((cluster("c", status={"phase": "Provisioning"}, ends=Ends.LEFT),))
 
