@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -179,6 +181,7 @@ def test_a_plan_with_any_field_wrong_is_refused_whatever_its_checksum(path: tupl
         return
     if isinstance(value, list) and not value and path[-1] == "clusters":
         return
+    assume(reduce(getitem, path, json.loads(encode(SAVED))["plan"]) != value)
     with pytest.raises(UsageError, match="capi-mover plan --save FILE") as caught:
         decode(forged(path, value), "f")
     assert "\x1b" not in str(caught.value)
