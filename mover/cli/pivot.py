@@ -15,6 +15,7 @@ from mover.cli.options import (
     MetricsFile,
     Namespace,
     OutputFormat,
+    RecordsNamespace,
     ToKubeconfig,
     ToKubeconfigContext,
     ToldAs,
@@ -22,6 +23,7 @@ from mover.cli.options import (
 )
 from mover.cli.telling import Telling
 from mover.cli.terminal import REFUSED, fail, run
+from mover.names import RECORDS_NAMESPACE
 from mover.pivot.choices import IRONIC_OPERATOR_PLACE, OPERATOR_PLACE, Step
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def pivot(
         float, typer.Option(min=0, help="Seconds to wait for hosts that are about to change; default: refuse.")
     ] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every step, and change nothing.")] = False,
+    records_namespace: RecordsNamespace = RECORDS_NAMESPACE,
     verbosity: Verbosity = 0,
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
@@ -71,9 +74,11 @@ def pivot(
         from mover.pivot.run import pivot as run_pivot
         from mover.report import summary
 
-        source = ClusterRef(kubeconfig, kubeconfig_context)
+        source = ClusterRef(kubeconfig, kubeconfig_context, records_namespace=records_namespace)
         given = to_kubeconfig is not None or to_kubeconfig_context is not None
-        target = ClusterRef(to_kubeconfig, to_kubeconfig_context) if given else None
+        target = (
+            ClusterRef(to_kubeconfig, to_kubeconfig_context, records_namespace=records_namespace) if given else None
+        )
         options = _pivot_options(
             move=MoveOptions(namespace=namespace or None, wait_hosts_s=wait_hosts),
             cluster=cluster,

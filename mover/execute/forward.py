@@ -37,7 +37,7 @@ from mover.kube import Cluster
 from mover.models import Phase
 from mover.pause import Pause, united
 from mover.planning import Plan, make_plan
-from mover.record import PauseEntry, digest_of
+from mover.record import PauseEntry
 from mover.stripping import is_stripped
 from mover.verify import Made, compare_copies, read_objects, source_drift
 
@@ -201,13 +201,14 @@ class Forward:
         """
         if not made:
             return
-        digests = {entry.key: entry.digests for entry in self._journal.record.copies}
+        entries = {entry.key: entry for entry in self._journal.record.copies}
         images = {uid: self.plan.image(self.plan.object(uid)) for uid in self.plan.creation.sequence if uid in made}
         there = {obj.key: obj for obj in await read_objects(self._target, tuple(images.values()))}
         foreign = [
             image.key
             for image in images.values()
-            if image.key not in known or (image.key in there and digest_of(there[image.key]) not in digests[image.key])
+            if image.key not in known
+            or (image.key in there and not entries[image.key].describes(there[image.key], image))
         ]
         if foreign:
             raise ForeignObjectError(foreign, self._target.name)

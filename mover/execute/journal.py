@@ -15,14 +15,18 @@ from graph.resource import Object, ObjectKey
 from mover import record as codec
 from mover.concurrency import all_of
 from mover.discovery import CONFIG_MAPS
-from mover.errors import AlreadyExistsError, NotFoundError
+from mover.errors import AlreadyExistsError, ForbiddenError, NotFoundError
 from mover.kube import Cluster
+from mover.kube.cluster import collection_path
 from mover.models import MANAGER, Phase
-from mover.record import NAMESPACE, CopyEntry, Encoded, Record, RecordError, chunk_name, decode, encode, name_of
+from mover.names import shown
+from mover.record import CopyEntry, Encoded, Head, Record, RecordError, chunk_name, decode, encode, name_of, read_head
 from mover.scope import overlap
 
 _HEADS = {"labelSelector": f"{codec.LABEL}=head"}
-_COLLECTION = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+_PARTS = {"labelSelector": f"{codec.LABEL}=part"}
+_BEFORE = "default"
+"""Where versions up to format 1 kept their records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +139,78 @@ async def read_record(cluster: Cluster, scope: str) -> Record | None:
         RecordError: It is damaged or of another version.
     """
     try:
-        head = (await cluster.get(CONFIG_MAPS, NAMESPACE, name_of(scope))).body()
+        head = (await cluster.get(CONFIG_MAPS, cluster.records_namespace, name_of(scope))).body()
     except NotFoundError:
         return None
+    return await _read(cluster, head)
+
+
+async def _read(cluster: Cluster, body: Mapping[str, Any]) -> Record:
+    """Returns the record that a head begins.
+
+    Raises:
+        RecordError: It is damaged, of another version, or says what no record can say.
+    """
     try:
-        return decode(head, await _read_chunks(cluster, scope, head.get("data") or {}))
-    except (KeyError, NotFoundError) as error:
-        what = f"The move record {name_of(scope)} of the {cluster.name} cluster is damaged: {error} is missing"
-        raise RecordError(what) from error
+        return decode(body, await _read_chunks(cluster, read_head(body)))
+    except NotFoundError as error:
+        raise RecordError(body["metadata"]["name"], f"it is damaged: {error} is missing").on(cluster.name) from error
+    except RecordError as error:
+        raise error.on(cluster.name) from error
 
 
-async def list_records(cluster: Cluster) -> tuple[Record, ...]:
-    """Returns the records of all moves that `cluster` takes part in, by scope."""
-    scopes = sorted(head["metadata"]["annotations"][codec.SCOPE_ANNOTATION] for head in await _heads(cluster))
-    records = await all_of(read_record(cluster, scope) for scope in scopes)
-    return tuple(record for record in records if record is not None)
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records that a cluster has.
+
+    Attributes:
+        readable: Those of moves, by scope.
+        unreadable: What is wrong with each of the others; nothing is done by them, and they are in nobody's way.
+    """
+
+    readable: tuple[Record, ...] = ()
+    unreadable: tuple[RecordError, ...] = ()
+
+
+async def list_records(cluster: Cluster) -> Records:
+    """Returns the records of all moves that `cluster` takes part in, and what looks like records and is none.
+
+    Those that versions before have left in the namespace `default` are among the latter.
+    """
+    found = await all_of(_read_or_not(cluster, body) for body in await _heads(cluster, cluster.records_namespace))
+    readable = [record for record in found if isinstance(record, Record)]
+    unreadable = [error for error in found if isinstance(error, RecordError)]
+    return Records(
+        tuple(sorted(readable, key=lambda record: record.scope)),
+        (*sorted(unreadable, key=str), *await earlier_records(cluster)),
+    )
+
+
+async def _read_or_not(cluster: Cluster, body: Mapping[str, Any]) -> Record | RecordError:
+    try:
+        return await _read(cluster, body)
+    except RecordError as error:
+        return error
+
+
+async def earlier_records(cluster: Cluster) -> tuple[RecordError, ...]:
+    """Returns what there is in the namespace that versions before kept their records in: it is not followed.
+
+    Whoever may not look there has none of them.
+    """
+    if cluster.records_namespace == _BEFORE:
+        return ()
+    try:
+        found = await _heads(cluster, _BEFORE)
+    except (ForbiddenError, NotFoundError):
+        return ()
+    names = sorted(shown(str(body["metadata"]["name"])) for body in found)
+    what = f"records are kept in the namespace {cluster.records_namespace} now, which others cannot write to"
+    remedy = (
+        "If a move of yours was interrupted, finish it with the version that began it. Else delete what is there: "
+        f"kubectl -n {_BEFORE} delete configmap -l {codec.LABEL}"
+    )
+    return tuple(RecordError(f"{_BEFORE}/{name} of the {cluster.name} cluster", what, remedy) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,23 +223,34 @@ class UnderWay:
 
 
 async def under_way(cluster: Cluster, scopes: Collection[str]) -> tuple[UnderWay, ...]:
-    """Returns the moves that `cluster` takes part in and that overlap with one of the scopes, by scope."""
-    heads = [(head["metadata"]["annotations"][codec.SCOPE_ANNOTATION], head) for head in await _heads(cluster)]
+    """Returns the moves that `cluster` takes part in and that overlap with one of the scopes, by scope.
+
+    What only looks like the record of a move is in nobody's way, but for a move of that very name.
+    """
+    heads = [_head_or_none(body) for body in await _heads(cluster, cluster.records_namespace)]
     found = [
-        UnderWay(scope, head["data"]["id"], head["data"]["phase"])
-        for scope, head in heads
-        if any(overlap(scope, other) for other in scopes)
+        UnderWay(head.scope, head.id, head.phase)
+        for head in heads
+        if head is not None and any(overlap(head.scope, other) for other in scopes)
     ]
     return tuple(sorted(found, key=lambda move: move.scope))
 
 
-async def _heads(cluster: Cluster) -> Sequence[Mapping[str, Any]]:
-    return await cluster.list_names(_COLLECTION, _HEADS)
+def _head_or_none(body: Mapping[str, Any]) -> Head | None:
+    try:
+        return read_head(body)
+    except RecordError:
+        return None
 
 
-async def _read_chunks(cluster: Cluster, scope: str, data: Mapping[str, str]) -> list[dict[str, Any]]:
-    names = [chunk_name(scope, data["digest"], number) for number in range(1, int(data["parts"]))]
-    return [obj.body() for obj in await all_of(cluster.get(CONFIG_MAPS, NAMESPACE, name) for name in names)]
+async def _heads(cluster: Cluster, namespace: str) -> Sequence[Mapping[str, Any]]:
+    return await cluster.list_names(collection_path(CONFIG_MAPS, namespace), _HEADS)
+
+
+async def _read_chunks(cluster: Cluster, head: Head) -> list[dict[str, Any]]:
+    names = [chunk_name(head.scope, head.digest, number) for number in range(1, head.parts)]
+    space = cluster.records_namespace
+    return [obj.body() for obj in await all_of(cluster.get(CONFIG_MAPS, space, name) for name in names)]
 
 
 async def write_record(cluster: Cluster, scope: str, encoded: Encoded) -> None:
@@ -193,15 +265,17 @@ async def remove_record(cluster: Cluster, scope: str) -> None:
 
 async def _parts_of(cluster: Cluster, scope: str) -> frozenset[str]:
     """Returns the names of the further parts that are there, of whatever record of the scope."""
-    found = [
-        part["metadata"] for part in await cluster.list_names(_COLLECTION, {"labelSelector": f"{codec.LABEL}=part"})
-    ]
-    return frozenset(part["name"] for part in found if part["annotations"][codec.SCOPE_ANNOTATION] == scope)
+    path = collection_path(CONFIG_MAPS, cluster.records_namespace)
+    found = [part["metadata"] for part in await cluster.list_names(path, _PARTS)]
+    return frozenset(
+        part["name"] for part in found if (part.get("annotations") or {}).get(codec.SCOPE_ANNOTATION) == scope
+    )
 
 
 async def _put(cluster: Cluster, body: Mapping[str, Any], *, is_there: bool = False) -> None:
     """Creates or overwrites a ConfigMap; patches one that `is_there` as far as is known."""
-    key = ObjectKey("", "ConfigMap", NAMESPACE, body["metadata"]["name"])
+    key = ObjectKey("", "ConfigMap", cluster.records_namespace, body["metadata"]["name"])
+    body = {**body, "metadata": {**body["metadata"], "namespace": key.namespace}}
     if is_there:
         with suppress(NotFoundError):
             await cluster.merge_patch(CONFIG_MAPS, key, body, manager=MANAGER)
@@ -214,7 +288,7 @@ async def _put(cluster: Cluster, body: Mapping[str, Any], *, is_there: bool = Fa
 
 async def _remove(cluster: Cluster, name: str) -> None:
     try:
-        found = await cluster.get(CONFIG_MAPS, NAMESPACE, name)
+        found = await cluster.get(CONFIG_MAPS, cluster.records_namespace, name)
         await cluster.delete(CONFIG_MAPS, found.key, uid=found.uid, resource_version=found.resource_version)
     except NotFoundError:
         return

@@ -13,19 +13,29 @@ import os
 import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from graph.resource import Object, ObjectKey, ResourceType
-from mover.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError, StoppedError, TransientError
+from mover.errors import (
+    AlreadyExistsError,
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    StoppedError,
+    TransientError,
+)
+from mover.execute import records_namespace
 from mover.kube import Cluster
 from mover.models import MANAGER
 from mover.moment import micro_time
-from mover.record import NAMESPACE, SCOPE_ANNOTATION, name_of
-from mover.scope import described, overlap
+from mover.names import shown
+from mover.record import SCOPE_ANNOTATION, name_of
+from mover.scope import described, is_scope, overlap
 
 LEASES = ResourceType("coordination.k8s.io", "v1", "Lease", "leases")
 DURATION_S = 20.0
@@ -41,7 +51,7 @@ class LeaseHeldError(StoppedError):
 
     def __init__(self, cluster: str, scope: str, holder: str) -> None:
         super().__init__(
-            f"Another capi-mover works on {described(scope)} of the {cluster} cluster: {holder}",
+            f"Another capi-mover works on {described(scope)} of the {cluster} cluster: {shown(holder)}",
             "Wait until it has ended; if it is gone, its lease ends by itself within seconds",
         )
         self.holder = holder
@@ -133,10 +143,31 @@ class Claim:
 async def held(cluster: Cluster, scope: str) -> AsyncIterator[Claim]:
     """Holds the lease on a move while the body runs; the body is cancelled if the lease is lost, unless it may lapse.
 
+    The namespace that it is in is made if it is missing, and stays for as long as it is held.
+
     Raises:
         LeaseHeldError: Somebody else holds it.
         LeaseLostError: It could not be kept.
+        StoppedError: There is no namespace for it, and none may be made.
     """
+    while True:
+        may_go = await records_namespace.provide(cluster)
+        async with AsyncExitStack() as stack:
+            try:
+                claim = await stack.enter_async_context(_held(cluster, scope))
+            except (ForbiddenError, NotFoundError):
+                # The server refuses whatever is created in a namespace that goes.
+                if may_go and not await records_namespace.stays(cluster):
+                    continue
+                raise
+            if may_go and not await records_namespace.stays(cluster):
+                continue
+            yield claim
+            return
+
+
+@asynccontextmanager
+async def _held(cluster: Cluster, scope: str) -> AsyncIterator[Claim]:
     lease = _Lease(cluster, scope)
     await lease.take()
     try:
@@ -178,7 +209,7 @@ class _Lease:
         self._scope = scope
         self._work = uuid.uuid4().hex[:8]
         self._holder = f"{this_holder()}/{self._work}"
-        self._key = ObjectKey(LEASES.group, LEASES.kind, NAMESPACE, name_of(scope))
+        self._key = ObjectKey(LEASES.group, LEASES.kind, cluster.records_namespace, name_of(scope))
         self._uid = ""
         self._version = ""
         self._sent: list[str] = []
@@ -213,11 +244,11 @@ class _Lease:
         Raises:
             LeaseHeldError: A living mover holds one that overlaps.
         """
-        for other in (await self._cluster.list(LEASES, NAMESPACE)).objects:
+        for other in (await self._cluster.list(LEASES, self._key.namespace)).objects:
             scope = other.annotations.get(SCOPE_ANNOTATION)
-            if scope is None or other.key == self._key or not overlap(scope, self._scope):
+            if scope is None or other.key == self._key or not is_scope(scope) or not overlap(scope, self._scope):
                 continue
-            spec = other.body()["spec"]
+            spec = other.body().get("spec") or {}
             holder = spec.get("holderIdentity") or ""
             if not (is_gone(holder) or _has_ended(spec)):
                 raise LeaseHeldError(self._cluster.name, scope, holder)
@@ -248,7 +279,7 @@ class _Lease:
             del self._sent[:-1]
         except ConflictError:
             found = await self._found()
-            if found is None or not self._is_as_sent(found.body()["spec"]):
+            if found is None or not self._is_as_sent(found.body().get("spec") or {}):
                 raise
             self._noted(found)
 
@@ -266,19 +297,19 @@ class _Lease:
             async with asyncio.timeout(_RELEASE_S):
                 # A renewal may have been cancelled on its way: what the server has now decides.
                 found = await self._found()
-                if found is not None and self._is_as_sent(found.body()["spec"]):
+                if found is not None and self._is_as_sent(found.body().get("spec") or {}):
                     self._noted(found)
                 await self._cluster.delete(LEASES, self._key, uid=self._uid, resource_version=self._version)
 
     async def _found(self) -> Object | None:
         try:
-            return await self._cluster.get(LEASES, NAMESPACE, self._key.name)
+            return await self._cluster.get(LEASES, self._key.namespace, self._key.name)
         except NotFoundError:
             return None
 
     async def _take_over(self, found: Object) -> bool:
         """Returns whether the lease of a holder that is gone is ours now; False if somebody was quicker."""
-        spec = found.body()["spec"]
+        spec = found.body().get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         if not (self._is_as_sent(spec) or is_gone(holder) or _has_ended(spec)):
             raise LeaseHeldError(self._cluster.name, self._scope, holder)
@@ -307,7 +338,7 @@ class _Lease:
             "renewTime": self._sent[-1],
         }
         marked = {"annotations": {SCOPE_ANNOTATION: self._scope}}
-        metadata = {"namespace": NAMESPACE, "name": self._key.name, **marked, **identity}
+        metadata = {"namespace": self._key.namespace, "name": self._key.name, **marked, **identity}
         return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
 
 
@@ -315,5 +346,9 @@ def _has_ended(spec: Mapping[str, Any]) -> bool:
     """Returns whether a lease has ended by our clock, with one duration to spare for clocks that differ."""
     if not spec.get("renewTime"):
         return True
-    renewed = datetime.fromisoformat(spec["renewTime"])
-    return datetime.now(UTC) > renewed + timedelta(seconds=2 * float(spec.get("leaseDurationSeconds") or DURATION_S))
+    spare = 2 * float(spec.get("leaseDurationSeconds") or DURATION_S)
+    try:
+        return datetime.now(UTC) > datetime.fromisoformat(spec["renewTime"]) + timedelta(seconds=spare)
+    except (OverflowError, ValueError):
+        # No time that a mover writes: its holder has to be known to be gone.
+        return False

@@ -20,9 +20,9 @@ from mover.errors import AlreadyExistsError, NotFoundError, StoppedError
 from mover.kube import Cluster
 from mover.models import MANAGER
 from mover.pivot.states import States
-from mover.record import NAMESPACE
 
 NAME: Final = "capi-mover.pivot"
+NAMESPACE: Final = "default"
 _FIELD = "pivot"
 _TYPE = "capi-mover.io/pivot"
 

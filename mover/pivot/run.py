@@ -97,7 +97,8 @@ async def _find_target(
     found = await find_kubeconfig(source, scope, options.cluster, await recall(source, scope))
     path = stack.enter_context(private_file(found.text))
     progress.end(Step.KUBECONFIG, Outcome.DONE, (f"the target is the Cluster {found.cluster} ({found.origin})",))
-    return Place(ClusterRef(path), found.cluster, found.text)
+    ref = ClusterRef(path, records_namespace=source.records_namespace)
+    return Place(ref, found.cluster, found.text)
 
 
 async def _run(scene: Scene, progress: _Progress) -> list[MoveReport]:

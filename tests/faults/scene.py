@@ -92,7 +92,7 @@ class Scene:
     async def records(self) -> list[Record]:
         """Returns the records of this move on both clusters, the source's first."""
         refs = (self.pair.source_ref, self.pair.target_ref)
-        found = [record for ref in refs for record in await status_async(ref)]
+        found = [record for ref in refs for record in (await status_async(ref)).readable]
         return [record for record in found if namespace_of(record.scope) == self.namespace]
 
     async def on_source(self) -> Objects:

@@ -204,6 +204,8 @@ class FakeApiServer:
             return answer(200, self.bodies[path])
         if path in _SERVED:
             return answer(200, {"resources": [_resource(*names) for names in _SERVED[path]]})
+        if path in ("/api", "/apis"):
+            return answer(200, {"items": self._discovered(path)})
         if _is_object(path):
             return failure(404, "NotFound")
         wanted = request.query.get("labelSelector", "")
@@ -213,6 +215,29 @@ class FakeApiServer:
         items = [{"metadata": item["metadata"]} if metadata_only else item for item in found[start : start + limit]]
         token = str(start + limit) if start + limit < len(found) else ""
         return answer(200, {"metadata": {"resourceVersion": str(self._version), "continue": token}, "items": items})
+
+    def _discovered(self, path: str) -> list[dict[str, Any]]:
+        """Returns what the aggregated discovery tells: what Kubernetes serves itself, and the types of the CRDs."""
+        served: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for root, names in _SERVED.items():
+            group, _, version = root.removeprefix("/apis/").removeprefix("/api/").rpartition("/")
+            served[group, version] = list(names)
+        for key, body in self.bodies.items():
+            if key.startswith("/apis/apiextensions.k8s.io/"):
+                spec = body["spec"]
+                names = spec["names"]
+                found = served.setdefault((spec["group"], spec["versions"][0]["name"]), [])
+                found.append((names["plural"], names["kind"]))
+        return [
+            {
+                "metadata": {"name": group},
+                "versions": [
+                    {"version": version, "freshness": "Current", "resources": list(map(_discovery_of, names))}
+                ],
+            }
+            for (group, version), names in served.items()
+            if bool(group) is (path == "/apis")
+        ]
 
     def _beginning(self, path: str) -> list[dict[str, Any]]:
         """Returns the events by which a watch tells what is there."""
@@ -364,11 +389,25 @@ def _in_collection(key: str, path: str) -> bool:
 
 
 _SERVED = {
-    "/api/v1": (("secrets", "Secret"), ("configmaps", "ConfigMap"), ("pods", "Pod")),
+    "/api/v1": (
+        ("secrets", "Secret"),
+        ("configmaps", "ConfigMap"),
+        ("pods", "Pod"),
+        ("serviceaccounts", "ServiceAccount"),
+        ("events", "Event"),
+    ),
     "/apis/apps/v1": (("deployments", "Deployment"),),
+    "/apis/coordination.k8s.io/v1": (("leases", "Lease"),),
+    "/apis/networking.k8s.io/v1": (("networkpolicies", "NetworkPolicy"),),
+    "/apis/rbac.authorization.k8s.io/v1": (("roles", "Role"),),
     "/apis/batch/v1": (("jobs", "Job"),),
 }
 """What Kubernetes serves itself, as its discovery tells it."""
+
+
+def _discovery_of(names: tuple[str, str]) -> dict[str, Any]:
+    plural, kind = names
+    return {"resource": plural, "responseKind": {"kind": kind}, "scope": "Namespaced", "verbs": ["list", "get"]}
 
 
 def _resource(plural: str, kind: str) -> dict[str, Any]:

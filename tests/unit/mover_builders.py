@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from mover.execute.run import Clusters, go_on, start, undo
 from mover.kube import Cluster
 from mover.models import MoveOptions
 from mover.planning import Plan, make_plan
+from mover.record import NAMESPACE as RECORDS
 from mover.record import Record
 from tests.unit import graph_builders
 from tests.unit.fake_apiserver import FakeApiServer, Fuse
@@ -146,7 +148,8 @@ class Stage:
         ]
         for server in (self.source, self.target):
             own = {"uid": f"{server.name}-cluster"}
-            server.put(*installed, make(NAMESPACES, "kube-system", metadata=own), make(NAMESPACES, "default"))
+            server.put(*installed, *map(partial(make, NAMESPACES), ("default", RECORDS)))
+            server.put(make(NAMESPACES, "kube-system", metadata=own))
         self.source.put(make(NAMESPACES, NAMESPACE, metadata={"labels": {"a": "b"}}), *SMALL, LOOSE, *more)
 
     def everything(self) -> dict[str, dict[str, Any]]:
@@ -165,7 +168,7 @@ class Stage:
     def drop_leases(self) -> None:
         """Does what time does to the leases of a program that was killed or could not reach a cluster."""
         for server in (self.source, self.target):
-            server.bodies.pop(f"/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover.{NAMESPACE}", None)
+            server.bodies.pop(f"/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases/capi-mover.{NAMESPACE}", None)
 
     def clusters(self, fuse: Fuse | None = None) -> Clusters:
         """Returns both clusters as one program reaches them."""

@@ -11,6 +11,7 @@ from mover.api import ClusterRef
 from mover.choices import OnFailure
 from mover.errors import RefusedError, UsageError
 from mover.events import Noted, Traffic
+from mover.execute.journal import Records
 from mover.execute.run import InterruptedMoveError
 from mover.kube import Cluster
 from mover.models import MoveOptions, MoveReport, Phase
@@ -182,7 +183,7 @@ async def test_an_interrupted_move_is_finished_by_resume(library: Library) -> No
     report = await api.resume_async(HERE, THERE, "ns")
     assert report.namespace == "ns"
     assert library.stage.target.has(MACHINE)
-    assert await api.status_async(HERE) == ()
+    assert await api.status_async(HERE) == Records()
 
 
 async def test_an_interrupted_move_is_undone_by_rollback(library: Library) -> None:
@@ -219,7 +220,7 @@ async def test_the_status_of_either_cluster_shows_the_move(library: Library) -> 
     await interrupt(library)
     one, other = await api.status_async(HERE), await api.status_async(THERE)
     assert one == other
-    assert [(record.scope, record.phase) for record in one] == [("ns", Phase.CREATING)]
+    assert [(record.scope, record.phase) for record in one.readable] == [("ns", Phase.CREATING)]
 
 
 async def test_clusters_that_differ_are_told_apart_by_object(library: Library) -> None:

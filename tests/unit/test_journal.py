@@ -8,14 +8,14 @@ import pytest
 from aiohttp import web
 
 from mover.errors import ForbiddenError, MoverError
-from mover.execute.journal import Found, Journal, find, list_records, read_record, remove_record, write_record
+from mover.execute.journal import Found, Journal, Records, find, list_records, read_record, remove_record, write_record
 from mover.models import Phase
 from mover.record import Record, RecordError, encode, name_of
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.scripted_server import Reply, failure
 from tests.unit.test_record import large, record
 
-COLLECTION = "/api/v1/namespaces/default/configmaps"
+COLLECTION = "/api/v1/namespaces/capi-mover/configmaps"
 
 
 def names(server: FakeApiServer) -> list[str]:
@@ -104,11 +104,11 @@ async def test_a_record_that_somebody_has_emptied_is_an_error_of_ours() -> None:
 
 async def test_the_moves_of_a_cluster_are_listed_by_what_they_move() -> None:
     cluster = FakeApiServer().direct()
-    assert await list_records(cluster) == ()
+    assert await list_records(cluster) == Records()
     known = [record(scope=scope) for scope in ("", "a", "b")]
     for one in reversed(known):
         await write_record(cluster, one.scope, encode(one))
-    assert list(await list_records(cluster)) == known
+    assert list((await list_records(cluster)).readable) == known
 
 
 class Both:

@@ -21,7 +21,7 @@ from tests.unit.mover_builders import make
 from tests.unit.scripted_server import Reply, failure, reset, until
 
 HOST_NAME = this_holder().partition("/")[0]
-PATH = "/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover.ns"
+PATH = "/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases/capi-mover.ns"
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def taken_by(holder: str, renewed: float = 0.0, **spec: Any) -> FakeApiServer:
     """Returns a server with the lease of that holder, renewed so many seconds ago."""
     server = FakeApiServer()
     body = {"holderIdentity": holder, "leaseDurationSeconds": 20, "renewTime": seconds_ago(renewed), **spec}
-    server.put(make(LEASES, "capi-mover.ns", namespace="default", spec=body))
+    server.put(make(LEASES, "capi-mover.ns", namespace="capi-mover", spec=body))
     return server
 
 
@@ -159,7 +159,7 @@ async def test_of_two_that_take_over_the_same_lease_only_one_gets_it() -> None:
         if request.method == "PUT":
             server.before = lambda _: None
             fresh = {"holderIdentity": "quicker/1/2", "renewTime": seconds_ago(0)}
-            server.change(make(LEASES, "capi-mover.ns", namespace="default"), spec=fresh)
+            server.change(make(LEASES, "capi-mover.ns", namespace="capi-mover"), spec=fresh)
         return None
 
     server.before = overtake
@@ -205,7 +205,7 @@ async def body_until_lost(server: FakeApiServer, lose: Any, *, may_lapse: bool =
 async def test_a_lease_that_somebody_else_has_taken_cancels_the_body_and_stays_theirs() -> None:
     server = FakeApiServer()
     lose = lambda: server.change(  # noqa: E731
-        make(LEASES, "capi-mover.ns", namespace="default"), spec={"holderIdentity": "thief/1/2"}
+        make(LEASES, "capi-mover.ns", namespace="capi-mover"), spec={"holderIdentity": "thief/1/2"}
     )
     with pytest.raises(LeaseLostError, match="lease on the source cluster was lost"):
         await body_until_lost(server, lose)

@@ -25,7 +25,7 @@ from tests.unit.mover_builders import CLUSTER, HOST, MACHINE, Stage, make, manag
 from tests.unit.scripted_server import Reply, failure, reset
 from tests.unit.test_record import record
 
-LEASE = make(LEASES, "capi-mover.ns", namespace="default")
+LEASE = make(LEASES, "capi-mover.ns", namespace="capi-mover")
 
 
 # --- Who may do what --------------------------------------------------------------------------------------------------
@@ -36,7 +36,7 @@ async def test_a_move_that_another_mover_works_on_is_left_alone(cluster: str) ->
     stage = Stage()
     spec = {"holderIdentity": "elsewhere/1/2", "renewTime": "2999-01-01T00:00:00Z"}
     server = stage.source if cluster == "source" else stage.target
-    server.put(make(LEASES, "capi-mover.ns", namespace="default", spec=spec))
+    server.put(make(LEASES, "capi-mover.ns", namespace="capi-mover", spec=spec))
     before = stage.everything()
     with pytest.raises(LeaseHeldError, match=f"of the {cluster} cluster: elsewhere/1/2"):
         await stage.move()
@@ -77,7 +77,7 @@ async def test_a_record_of_other_clusters_is_neither_gone_on_with_nor_undone(clu
 async def test_nobody_goes_on_while_the_first_mover_lives() -> None:
     stage = await interrupted()
     spec = {"holderIdentity": "elsewhere/1/2", "renewTime": "2999-01-01T00:00:00Z"}
-    stage.target.put(make(LEASES, "capi-mover.ns", namespace="default", spec=spec))
+    stage.target.put(make(LEASES, "capi-mover.ns", namespace="capi-mover", spec=spec))
     for act in (stage.go_on, stage.undo):
         with pytest.raises(LeaseHeldError):
             await act()

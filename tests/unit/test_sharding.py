@@ -210,7 +210,7 @@ async def test_an_interrupted_namespace_is_finished_though_its_originals_are_gon
 
 def lease_of(scope: str, name: str) -> Object:
     spec = {"holderIdentity": "elsewhere/1/2", "renewTime": "2999-01-01T00:00:00Z"}
-    return make(LEASES, name, namespace="default", spec=spec, metadata={"annotations": {SCOPE_ANNOTATION: scope}})
+    return make(LEASES, name, namespace="capi-mover", spec=spec, metadata={"annotations": {SCOPE_ANNOTATION: scope}})
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -256,7 +256,10 @@ async def test_a_shard_whose_lease_is_lost_undoes_what_it_is_at_and_says_why(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "_RENEW_EVERY_S", 0.001)
-    source, path = library.stage.source, "/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover-shard.0.2"
+    source, path = (
+        library.stage.source,
+        "/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases/capi-mover-shard.0.2",
+    )
     other = lease_of(shard_scope(0, TOTAL), "capi-mover-shard.0.2")
 
     def taken() -> None:

@@ -17,6 +17,7 @@ from mover.checks.ties import check_left_dependents, check_split
 from mover.choices import ExistingPolicy, OnFailure
 from mover.discovery import NAMESPACES, SECRETS
 from mover.errors import RefusedError, StoppedError, UsageError
+from mover.execute.journal import Records
 from mover.execute.run import InterruptedMoveError, RolledBackError, start
 from mover.kube import Cluster
 from mover.models import MoveOptions, MoveReport, Phase
@@ -119,7 +120,7 @@ async def test_an_interrupted_move_is_found_by_its_namespace_or_its_cluster(
     library: Library, names: tuple[str, ...]
 ) -> None:
     await library.interrupt()
-    (record,) = await api.status_async(HERE)
+    (record,) = (await api.status_async(HERE)).readable
     assert (record.scope, record.namespace, record.clusters) == ("ns/c", "ns", ("c",))
     report = await api.resume_async(HERE, THERE, "ns", clusters=names)
     assert report.clusters == ("c",)
@@ -179,7 +180,7 @@ async def test_a_move_that_overlaps_and_was_begun_after_the_preflight_stops_this
 
 async def test_the_record_has_a_name_of_its_own(library: Library) -> None:
     await library.interrupt()
-    name = f"/api/v1/namespaces/default/configmaps/{name_of('ns/c')}"
+    name = f"/api/v1/namespaces/capi-mover/configmaps/{name_of('ns/c')}"
     assert name in library.stage.source.bodies
     assert name in library.stage.target.bodies
 
@@ -309,7 +310,7 @@ def test_owners_of_both_sides_are_joined_but_there_is_one_controller() -> None:
 
 async def test_phases_are_recorded_under_the_scope(library: Library) -> None:
     await library.interrupt()
-    (record,) = await api.status_async(THERE)
+    (record,) = (await api.status_async(THERE)).readable
     assert record.phase is Phase.CREATING
 
 
@@ -339,7 +340,7 @@ async def test_a_shared_class_that_was_adopted_is_not_left_paused_by_a_rollback(
 def test_the_status_names_what_moves_and_the_flags_to_go_on_with(scope: str, title: str, flags: str) -> None:
     side = Identity(uid="u", context="x")
     record = Record(id="abc", phase=Phase.DELETING, scope=scope, source=side, target=side, options=ONLY, started="now")
-    first, *_, last = status_lines([record])
+    first, *_, last = status_lines(Records((record,)))
     assert first.startswith(title)
     assert last.endswith(f"--to-kubeconfig-context x{flags}")
 
