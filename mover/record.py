@@ -11,7 +11,6 @@ against the clusters, before anything is done by it. Pure: encoding and decoding
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 import zlib
@@ -24,6 +23,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from graph.resource import Object, ObjectKey, ResourceType
+from mover.choices import ExistingPolicy
 from mover.differences import content
 from mover.errors import MoverError
 from mover.models import RECORD_LABEL, MoveOptions, Phase
@@ -154,6 +154,7 @@ class CopyEntry(_Strict):
             move runs, and is then copied again.
         versions: Of a Secret, UID and resourceVersion of each original that it was copied from, instead of a digest of
             what is in it (docs/decisions/0031).
+        uid: Of a Secret, the copy's UID on the target; "" until that is recorded.
     """
 
     group: _Group
@@ -162,6 +163,7 @@ class CopyEntry(_Strict):
     name: _Name
     digests: Annotated[tuple[_Digest, ...], _Few]
     versions: Annotated[tuple[_Text, ...], _Few] = ()
+    uid: _Text = ""
 
     @classmethod
     def of(cls, image: Object, known: CopyEntry | None = None) -> CopyEntry:
@@ -176,7 +178,12 @@ class CopyEntry(_Strict):
             name=key.name,
             digests=tuple(dict.fromkeys((*before, digest_of(image)))),
             versions=tuple(dict.fromkeys((*versions, *new))),
+            uid=known.uid if known else "",
         )
+
+    def made_as(self, uid: str) -> CopyEntry:
+        """Returns the entry of a copy that is on the target now, with that UID."""
+        return self.model_copy(update={"uid": uid}) if self.versions else self
 
     @property
     def key(self) -> ObjectKey:
@@ -192,8 +199,10 @@ class CopyEntry(_Strict):
         """
         if digest_of(there) not in self.digests:
             return False
-        if not _is_secret(there) or image is None or _version_of(there) in self.versions:
+        if not _is_secret(there) or there.uid == self.uid:
             return True
+        if image is None:
+            return not self.uid
         # As long as the original is what it was copied from, the copy has to be equal to it.
         return self.versions != (_version_of(image),) or content(there) == content(image)
 
@@ -332,6 +341,8 @@ def _unasked(record: Record) -> str:
         return "objects are included, and that was not asked for"
     if record.hosts and not (options.hosts or options.all_hosts or options.rolling):
         return "spare hosts come along, and that was not asked for"
+    if record.overwritten and options.existing is ExistingPolicy.REFUSE and not options.rolling:
+        return "objects of the target are overwritten, and that was not asked for"
     return ""
 
 
@@ -343,14 +354,13 @@ class RecordError(MoverError):
         what: What is wrong with it.
     """
 
+    remedy = "Find out who has written it, and see that only movers can. If it is of no move of yours, delete it there"
+
     def __init__(self, where: str, what: str, remedy: str = "") -> None:
         super().__init__(where, what)
         self.where = where
         self.what = what
-        self.remedy = remedy or (
-            "Find out who has written it, and see that only movers can. If it is of no move of yours: "
-            "kubectl delete configmap it, on both clusters"
-        )
+        self.remedy = remedy or self.remedy
 
     def __str__(self) -> str:
         return f"The move record {self.where} is not followed: {self.what}"
@@ -477,13 +487,13 @@ def read_head(body: Mapping[str, Any]) -> Head:
     missing = [field for field in ("format", "id", "phase") if not data.get(field)]
     if missing:
         raise RecordError(name, f"{', '.join(missing)} is missing in its data")
-    known = [shown(str(data[field]), 40) for field in ("format", "id", "phase")]
-    if known[0] != str(FORMAT):
-        return Head(name, scope, *known)
+    written, move, phase = (shown(str(data[field]), 40) for field in ("format", "id", "phase"))
+    if written != str(FORMAT):
+        return Head(name, scope, written, move, phase)
     digest, parts = str(data.get("digest", "")), str(data.get("parts", ""))
     if not _DIGEST.match(digest) or not (parts.isascii() and parts.isdigit() and 0 < int(parts[:9]) <= PARTS_LIMIT):
         raise RecordError(name, "its data does not say of which parts it is")
-    return Head(name, scope, *known, str(data.get("holder", "")), digest, int(parts))
+    return Head(name, scope, written, move, phase, str(data.get("holder", "")), digest, int(parts))
 
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
@@ -536,7 +546,7 @@ def _part(head: Head, body: Mapping[str, Any]) -> bytes:
         raise RecordError(head.name, f"it is damaged: {shown(str(body['metadata']['name']))} has no payload")
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise RecordError(head.name, f"it is damaged: {shown(str(error))}") from error
 
 

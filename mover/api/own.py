@@ -143,18 +143,17 @@ def _disagreements(found: Found) -> list[str]:
         return [f"only the {'source' if other is None else 'target'} has a record of it"]
     if differing := _differing(one, other):
         return differing
-    # The source is written first: the target may be one step behind.
-    if not one.is_rolling_back and not other.is_rolling_back:
-        steps = [phase for phase in _ORDER if phase is not Phase.COPYING_AHEAD or one.options.copy_ahead]
-        if (
-            one.phase not in steps
-            or other.phase not in steps
-            or steps.index(one.phase) - steps.index(other.phase) not in (0, 1)
-        ):
-            return [f"the source says {one.phase}, and the target {other.phase}"]
-    elif not one.is_rolling_back or other.is_committed:
-        return [f"the source says {one.phase}, and the target {other.phase}"]
-    return []
+    return [] if _is_next(one, other) else [f"the source says {one.phase}, and the target {other.phase}"]
+
+
+def _is_next(source: Record, target: Record) -> bool:
+    """Returns whether the source is where the target is, or one step ahead of it: it is written first."""
+    if source.is_rolling_back:
+        return not target.is_committed
+    steps = [phase for phase in _ORDER if phase is not Phase.COPYING_AHEAD or source.options.copy_ahead]
+    if not {source.phase, target.phase} <= set(steps):
+        return False
+    return steps.index(source.phase) - steps.index(target.phase) in (0, 1)
 
 
 def _differing(one: Record, other: Record) -> list[str]:

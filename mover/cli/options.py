@@ -155,8 +155,9 @@ RecordsNamespace = Annotated[
     str,
     typer.Option(
         help="Namespace of the records and leases of moves, on both clusters, to which only those may write who may "
-        "direct moves. The same for every command of a move.",
+        "direct moves. The same for every command of a move. Default: one of our own name.",
         metavar="NAME",
+        show_default=False,
     ),
 ]
 Verbosity = Annotated[

@@ -78,6 +78,11 @@ class Journal:
         new = {image.key: CopyEntry.of(image, known.get(image.key)) for image in images}
         return tuple({**known, **new}.values())
 
+    def note_made(self, uids: Mapping[ObjectKey, str]) -> None:
+        """Takes note of copies that are on the target now, by their UIDs; written with what is advanced next."""
+        copies = tuple(entry.made_as(uids[entry.key]) if entry.key in uids else entry for entry in self.record.copies)
+        self.record = self.record.model_copy(update={"copies": copies})
+
     async def begin_rollback(self) -> None:
         """Writes to the source that the move is undone; from then on nothing of it can be carried out."""
         record = self.record.model_copy(update={"phase": Phase.ROLLING_BACK})

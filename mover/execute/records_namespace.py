@@ -38,13 +38,13 @@ async def provide(cluster: Cluster) -> bool:
         StoppedError: It is missing and may not be made, or does not go away.
         ApiError: The cluster refused a request.
     """
-    cluster.keeps_records = True
     while True:
         found = await _namespace(cluster)
         if found is None:
             await _make(cluster)
         elif not found.deleting:
-            return _is_ours(found)
+            cluster.may_leave_records = _is_ours(found)
+            return cluster.may_leave_records
         else:
             await _wait_until_gone(cluster, found)
 
@@ -75,7 +75,7 @@ async def stays(cluster: Cluster) -> bool:
 
 async def leave(cluster: Cluster) -> None:
     """Removes the namespace if it is ours and nothing is in it; nothing depends on whether that succeeds."""
-    if not cluster.keeps_records:
+    if not cluster.may_leave_records:
         return
     with suppress(ApiError, StoppedError, TimeoutError):
         async with asyncio.timeout(_LEAVE_S):

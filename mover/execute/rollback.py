@@ -93,6 +93,7 @@ async def _recognise(target: Cluster, journal: Journal, plan: Plan, made: Collec
     there = [obj for obj in await read_objects(target, plan.images()) if obj.uid in made and obj.key in known]
     changed = [obj for obj in there if not known[obj.key].describes(obj, images.get(obj.key))]
     if changed:
+        journal.note_made({obj.key: obj.uid for obj in changed})
         await journal.advance(journal.record.phase, copies=journal.with_copies(changed))
 
 

@@ -70,7 +70,7 @@ class Cluster:
         context: The kubeconfig context it was reached by.
         default_namespace: The context's namespace, "" if it names none.
         records_namespace: Where the records and the leases of moves are kept on it.
-        keeps_records: Whether this program has kept any there.
+        may_leave_records: Whether that namespace was used, and is one that a mover has made.
     """
 
     def __init__(self, name: str, context: str, default_namespace: str, link: Transport) -> None:
@@ -79,7 +79,7 @@ class Cluster:
         self.default_namespace = default_namespace
         self.link = link
         self.records_namespace = RECORDS_NAMESPACE
-        self.keeps_records = False
+        self.may_leave_records = False
 
     async def __aenter__(self) -> Self:
         return self

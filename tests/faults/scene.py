@@ -32,7 +32,7 @@ Change = Callable[[AdminClient], Awaitable[object]]
 
 BEFORE_COMMIT = (Phase.PAUSING, Phase.CREATING, Phase.VERIFYING)
 AFTER_COMMIT = (Phase.DELETING, Phase.RESUMING)
-_LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases"
 
 
 @dataclass(frozen=True)

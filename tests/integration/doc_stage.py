@@ -39,8 +39,8 @@ TIMEOUT_S = 300.0
 _SECOND = "edge"
 _IRONIC = "ironic"
 _OPERATOR = OPERATOR_PLACE.partition("/")[2]
-_RECORDS = "/api/v1/namespaces/default/configmaps"
-_LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+_RECORDS = "/api/v1/namespaces/capi-mover/configmaps"
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases"
 _NAMESPACES = "/api/v1/namespaces"
 _READING = frozenset({"plan", "explain", "preflight", "rbac", "diff", "status", "backup"})
 

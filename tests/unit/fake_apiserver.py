@@ -19,6 +19,7 @@ from mover.kube import transport as kube_transport
 from mover.kube.cluster import object_path
 from mover.kube.flow import FlowLimits
 from mover.kube.transport import Request, Session, Transport
+from mover.names import RECORDS_NAMESPACE
 from tests.unit.scripted_server import QUICK, Reply, answer, failure, lines, open_transport, serve
 
 
@@ -134,6 +135,7 @@ class FakeApiServer:
         kubernetes: The version that the server says it is of.
         metrics: What it tells of itself.
         denied: (verb, resource) that its user may not do; nobody is an administrator then.
+        prepared: Whether somebody has made the namespace for the records of moves; it is none of `bodies`.
     """
 
     def __init__(self, name: str = "source") -> None:
@@ -146,6 +148,7 @@ class FakeApiServer:
         self.kubernetes = "v1.36.3"
         self.metrics = ""
         self.denied: set[tuple[str, str]] = set()
+        self.prepared = True
 
     def put(self, *objects: Object) -> None:
         """Takes objects in as they are, UID and resourceVersion included."""
@@ -202,6 +205,8 @@ class FakeApiServer:
         metadata_only = "PartialObjectMetadata" in request.headers["Accept"]
         if path in self.bodies:
             return answer(200, self.bodies[path])
+        if self.prepared and path == f"/api/v1/namespaces/{RECORDS_NAMESPACE}":
+            return answer(200, {"metadata": {"name": RECORDS_NAMESPACE, "uid": "prepared", "resourceVersion": "1"}})
         if path in _SERVED:
             return answer(200, {"resources": [_resource(*names) for names in _SERVED[path]]})
         if path in ("/api", "/apis"):

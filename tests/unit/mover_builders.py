@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from aiohttp import web
 from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from graph.rules import GroupKind
-from mover.api import interrupted, places, planning
+from mover.api import places, planning
 from mover.checks import Findings, check_move
 from mover.discovery import CRDS, NAMESPACES, SECRETS, Inventory, Provider, discover
 from mover.events import Event
@@ -23,7 +22,6 @@ from mover.execute.run import Clusters, go_on, start, undo
 from mover.kube import Cluster
 from mover.models import MoveOptions
 from mover.planning import Plan, make_plan
-from mover.record import NAMESPACE as RECORDS
 from mover.record import Record
 from tests.unit import graph_builders
 from tests.unit.fake_apiserver import FakeApiServer, Fuse
@@ -148,7 +146,7 @@ class Stage:
         ]
         for server in (self.source, self.target):
             own = {"uid": f"{server.name}-cluster"}
-            server.put(*installed, *map(partial(make, NAMESPACES), ("default", RECORDS)))
+            server.put(*installed, make(NAMESPACES, "default"))
             server.put(make(NAMESPACES, "kube-system", metadata=own))
         self.source.put(make(NAMESPACES, NAMESPACE, metadata={"labels": {"a": "b"}}), *SMALL, LOOSE, *more)
 
@@ -256,5 +254,5 @@ def meanwhile(server: FakeApiServer, method: str, ending: str, happens: Callable
 
 def lets_connect(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., Awaitable[Cluster]]) -> None:
     """Lets the library connect to the clusters that `connect` returns."""
-    for module in (places, planning, interrupted):
+    for module in (places, planning):
         monkeypatch.setattr(module, "connect", connect)

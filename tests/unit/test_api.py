@@ -161,16 +161,21 @@ async def test_a_refused_move_changes_nothing(library: Library) -> None:
     assert library.stage.source.writes() == library.stage.target.writes() == []
 
 
+def kept(library: Library) -> MoveOptions:
+    """Returns the options of a move that is left as it is when it fails."""
+    return library.stage.options.model_copy(update={"on_failure": OnFailure.KEEP})
+
+
 async def interrupt(library: Library) -> None:
     refuse(library.stage.target, "POST", "/machines")
     with pytest.raises(InterruptedMoveError):
-        await library.move(library.stage.options.model_copy(update={"on_failure": OnFailure.KEEP}))
+        await library.move(kept(library))
     library.stage.target.before = lambda _: None
 
 
 async def test_a_move_that_was_interrupted_is_finished_by_moving_again(library: Library) -> None:
     await interrupt(library)
-    report = await library.move()
+    report = await library.move(kept(library))
     assert report.verified == len(SMALL)
     assert library.stage.target.has(MACHINE)
     assert not library.stage.source.has(CLUSTER)
@@ -201,7 +206,7 @@ async def test_an_interrupted_rollback_is_finished_before_a_move_begins(library:
     found = await library.stage.record()
     assert found is not None
     assert found.is_rolling_back
-    report = await library.move()
+    report = await library.move(kept(library))
     notes = [event.text for event in library.stage.events if isinstance(event, Noted)]
     assert any("A rollback of the move" in note for note in notes)
     assert report.verified == len(SMALL)

@@ -493,7 +493,7 @@ def test_the_types_of_a_cluster_are_granted_if_one_is_named(library: Library, mo
     found = list(yaml.safe_load_all(run("rbac", *flags).stdout))
     assert {manifest["metadata"].get("namespace") for manifest in found} == {
         None,
-        "default",
+        "capi-mover",
         "here",
         "credentials",
         "there",

@@ -139,11 +139,11 @@ async def test_the_source_is_written_first_since_its_word_counts() -> None:
     both = Both(record())
     await both.journal.write(both.journal.record)
     both.order.clear()
-    await both.journal.advance(Phase.DELETING, copying=True, moving=("u",))
+    await both.journal.advance(Phase.DELETING, moving=("u",))
     assert [entry for entry in both.order if "PATCH" in entry] == ["PATCH source", "PATCH target"]
     found = await both.read()
     assert found.source == found.target == both.journal.record
-    assert both.journal.record == record(phase=Phase.DELETING, copying=True, moving=("u",))
+    assert both.journal.record == record(phase=Phase.DELETING, moving=("u",))
 
 
 async def test_what_a_program_has_written_once_it_patches_and_asks_for_nothing() -> None:

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from graph import rules
+from mover.choices import ExistingPolicy
 from mover.models import MoveOptions, Phase
 from mover.pause import PAUSED_FIELD, Pause
 from mover.record import (
@@ -63,7 +64,7 @@ FULL = record(
     used={"a": "b"},
     overwritten={"c": "d"},
     namespaces=["ns"],
-    options=MoveOptions(namespace="ns", leave_behind=True),
+    options=MoveOptions(namespace="ns", leave_behind=True, existing=ExistingPolicy.OVERWRITE),
     phase=Phase.DELETING,
     left_behind=[("g", "k", "ns", "n")],
     foreign=[("g", "k", "ns", "f")],

@@ -16,10 +16,11 @@ from mover.discovery import NAMESPACES, SECRETS
 from mover.errors import RefusedError, StoppedError, UsageError
 from mover.events import Noted
 from mover.execute import lease
+from mover.execute.journal import read_record, write_record
 from mover.execute.lease import LEASES, LeaseHeldError, held
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.models import MoveOptions, MoveReport, RollingOptions, RollingReport, UnitFate, UnitReport
-from mover.record import SCOPE_ANNOTATION
+from mover.record import SCOPE_ANNOTATION, encode
 from mover.scope import shard_scope
 from mover.shard import Shard
 from tests.unit.fake_apiserver import FakeApiServer
@@ -150,6 +151,11 @@ async def test_a_namespace_with_a_unit_on_its_way_is_left_to_the_rolling_move(
     with pytest.raises(InterruptedMoveError):
         await api.move_async(HERE, THERE, library.stage.options.model_copy(update=unit))
     library.stage.target.before = lambda _: None
+    asked = library.stage.options.model_copy(update={"rolling": True})
+    for server in (library.stage.source, library.stage.target):
+        found = await read_record(server.direct(), "ns/c")
+        assert found is not None
+        await write_record(server.direct(), "ns/c", encode(found.model_copy(update={"options": asked})))
     rolls = Rolls(monkeypatch)
     await move(library, rolling=RollingOptions())
     assert [asked.namespace for asked in rolls.asked] == ["ns", *MINE]
