@@ -14,6 +14,7 @@ from mover import api
 from mover.execute.records_namespace import OURS
 from mover.models import MoveOptions
 from mover.names import RECORDS_NAMESPACE
+from mover.permissions import Permission
 from mover.record import LABEL, SCOPE_ANNOTATION
 from tests.testbed import rights
 from tests.testbed.client import AdminClient, AdminError
@@ -76,10 +77,10 @@ async def _uid(admin: AdminClient) -> str:
 
 async def test_who_may_write_config_maps_in_default_directs_no_move_of_an_administrator(pair: Pair) -> None:
     fleet = await build(pair.on_source, FleetSpec(namespace=NAMESPACE, cluster_name="c", paused_conditions=False))
-    uids = [await _uid(admin) for admin in (pair.on_source, pair.on_target)]
+    uids = await _uid(pair.on_source), await _uid(pair.on_target)
     for plane, admin in ((pair.source, pair.on_source), (pair.target, pair.on_target)):
         await _grant(admin)
-        configmaps = rights.Permission("source", "create", "", "configmaps", "default")
+        configmaps = Permission("source", "create", "", "configmaps", "default")
         await rights.until(admin, configmaps, INTRUDER, allowed=True)
         async with AdminClient(plane.kubeconfig_for(INTRUDER)) as intruder:
             await intruder.create(_IN_DEFAULT, planted(*uids, "1"))
@@ -98,9 +99,9 @@ async def test_who_may_write_config_maps_in_default_directs_no_move_of_an_admini
 async def test_a_namespace_for_records_is_made_by_a_move_and_goes_with_it(pair: Pair) -> None:
     await build(pair.on_source, FleetSpec(namespace="fleeting", cluster_name="c", paused_conditions=False))
     files = (pair.source.kubeconfig, pair.target.kubeconfig)
-    places = [api.ClusterRef(file, records_namespace="fleeting-records") for file in files]
+    one, other = (api.ClusterRef(file, records_namespace="fleeting-records") for file in files)
     seen: list[dict[str, Any]] = []
-    await api.move_async(*places, MoveOptions(namespace="fleeting"))
+    await api.move_async(one, other, MoveOptions(namespace="fleeting"))
     for admin in (pair.on_source, pair.on_target):
         spaces = {item["metadata"]["name"]: item for item in await admin.list_all("/api/v1/namespaces")}
         left = spaces.get("fleeting-records")

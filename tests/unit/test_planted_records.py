@@ -173,8 +173,15 @@ async def test_a_rollback_says_what_it_does_before_it_does_it(scene: Scene) -> N
 
 def pause_of(obj: Object, field: str, before: str | None = None, **changed: str) -> PauseEntry:
     kind, key = obj.type, obj.key
-    known = {"group": kind.group, "version": kind.version, "kind": kind.kind, "plural": kind.plural}
-    fields = {**known, "namespace": key.namespace, "name": key.name, "field": field, "before": before, **changed}
+    known: dict[str, Any] = {"group": kind.group, "version": kind.version, "kind": kind.kind, "plural": kind.plural}
+    fields: dict[str, Any] = {
+        **known,
+        "namespace": key.namespace,
+        "name": key.name,
+        "field": field,
+        "before": before,
+        **changed,
+    }
     return PauseEntry.model_construct(**fields)
 
 

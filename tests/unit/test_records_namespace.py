@@ -143,8 +143,8 @@ async def test_a_move_leaves_no_namespace_for_records_behind(library: Library) -
 
 async def test_one_option_names_another_namespace_for_record_and_lease(library: Library) -> None:
     stage = library.stage
-    places = [api.ClusterRef(context=name, records_namespace="elsewhere") for name in ("source", "target")]
-    await api.move_async(*places, stage.options)
+    one, other = (api.ClusterRef(context=name, records_namespace="elsewhere") for name in ("source", "target"))
+    await api.move_async(one, other, stage.options)
     made = [entry for server in (stage.source, stage.target) for entry in server.writes() if "/elsewhere/" in entry]
     assert {entry.rpartition("/")[2] for entry in made if entry.startswith("POST")} == {"leases", "configmaps"}
     assert not any("/namespaces/capi-mover" in entry for entry in [*stage.source.log, *stage.target.log])
