@@ -14,21 +14,40 @@ import base64
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Final, Self
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import StringConstraints, ValidationError, model_validator
 
 from graph.resource import Object, ObjectKey, ResourceType
 from mover.choices import ExistingPolicy
 from mover.differences import content
 from mover.errors import MoverError
 from mover.models import RECORD_LABEL, MoveOptions, Phase
-from mover.names import RECORDS_NAMESPACE, is_kind, is_label, is_shown, is_subdomain, shown
+from mover.names import RECORDS_NAMESPACE, is_label, is_shown, shown
 from mover.pause import Pause, may_be_set
+from mover.record_fields import (
+    STATUS_LIMIT,
+    UID,
+    Count,
+    Digest,
+    Few,
+    Group,
+    Id,
+    Kind,
+    Label,
+    Many,
+    Name,
+    Parts,
+    Scope,
+    Space,
+    Strict,
+    Text,
+    Time,
+    that,
+)
 from mover.scope import clusters_of, is_scope, namespace_of, shard_in
 
 NAMESPACE = RECORDS_NAMESPACE
@@ -43,9 +62,6 @@ PACKED_LIMIT: Final = 16 * 1024 * 1024
 UNPACKED_LIMIT: Final = 32 * 1024 * 1024
 """A move of 10,000 objects has a record of some 4 MB."""
 PARTS_LIMIT: Final = PACKED_LIMIT // CHUNK_BYTES
-_ENTRIES_LIMIT: Final = 200_000
-_STATUS_LIMIT: Final = 256 * 1024
-"""An API server takes no more of annotations (apimachinery TotalAnnotationSizeLimitB)."""
 _RECORDED: Final = frozenset(
     {
         Phase.CLAIMED,
@@ -60,64 +76,24 @@ _RECORDED: Final = frozenset(
 )
 
 
-def _that(is_valid: Callable[[str], bool], what: str) -> AfterValidator:
-    """Returns the validator of a text of which `what` says what it has to be."""
-
-    def validate(text: str) -> str:
-        if not is_valid(text):
-            raise ValueError(f"{shown(text)!r} is {what}")
-        return text
-
-    return AfterValidator(validate)
-
-
-def _is_time(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return is_shown(text, 40)
-
-
-_Group = Annotated[str, _that(lambda text: not text or is_subdomain(text), "no API group")]
-_Kind = Annotated[str, _that(is_kind, "no kind")]
-_Label = Annotated[str, _that(is_label, "no name of a namespace or a resource")]
-_Space = Annotated[str, _that(lambda text: not text or is_label(text), "no namespace")]
-_Name = Annotated[str, _that(is_subdomain, "no name of an object")]
-_Scope = Annotated[str, _that(is_scope, "no scope of a move")]
-_Text = Annotated[str, _that(is_shown, "too long, or not to be shown")]
-_UID = Annotated[str, StringConstraints(min_length=1, max_length=512), _that(is_shown, "no UID")]
-_Time = Annotated[str, _that(_is_time, "no time (RFC 3339)")]
-_Id = Annotated[str, StringConstraints(pattern=r"\A[0-9a-z]{1,32}\z")]
-_Digest = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{12}\z")]
-_Count = Annotated[int, Field(ge=0, le=10_000_000)]
-_Few = Field(max_length=1000)
-_Many = Field(max_length=_ENTRIES_LIMIT)
-_Parts = tuple[_Group, _Kind, _Space, _Name]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Identity(_Strict):
+class Identity(Strict):
     """A cluster: the UID of its kube-system namespace, and the context it was reached by."""
 
-    uid: _UID
-    context: _Text
+    uid: UID
+    context: Text
 
 
-class PauseEntry(_Strict):
+class PauseEntry(Strict):
     """One pause or saved status that the move has set, and how the field was before."""
 
-    group: _Group
-    version: _Label
-    kind: _Kind
-    plural: _Label
-    namespace: _Space
-    name: _Name
-    field: Annotated[str, _that(lambda text: is_shown(text, 320), "no field")]
-    before: bool | Annotated[str, StringConstraints(max_length=_STATUS_LIMIT)] | None = None
+    group: Group
+    version: Label
+    kind: Kind
+    plural: Label
+    namespace: Space
+    name: Name
+    field: Annotated[str, that(lambda text: is_shown(text, 320), "no field")]
+    before: bool | Annotated[str, StringConstraints(max_length=STATUS_LIMIT)] | None = None
 
     @model_validator(mode="after")
     def _is_of_the_mover(self) -> Self:
@@ -146,7 +122,7 @@ class PauseEntry(_Strict):
         return Pause(kind, ObjectKey(self.group, self.kind, self.namespace, self.name), self.field, self.before)
 
 
-class CopyEntry(_Strict):
+class CopyEntry(Strict):
     """One copy that the move makes: its key on the target, and what it may have there.
 
     Attributes:
@@ -157,13 +133,13 @@ class CopyEntry(_Strict):
         uid: Of a Secret, the copy's UID on the target; "" until that is recorded.
     """
 
-    group: _Group
-    kind: _Kind
-    namespace: _Space
-    name: _Name
-    digests: Annotated[tuple[_Digest, ...], _Few]
-    versions: Annotated[tuple[_Text, ...], _Few] = ()
-    uid: _Text = ""
+    group: Group
+    kind: Kind
+    namespace: Space
+    name: Name
+    digests: Annotated[tuple[Digest, ...], Few]
+    versions: Annotated[tuple[Text, ...], Few] = ()
+    uid: Text = ""
 
     @classmethod
     def of(cls, image: Object, known: CopyEntry | None = None) -> CopyEntry:
@@ -231,7 +207,7 @@ def _version_of(obj: Object) -> str:
     return f"{obj.uid}/{obj.resource_version}"
 
 
-class Record(_Strict):
+class Record(Strict):
     """All that is known of a move.
 
     Attributes:
@@ -258,27 +234,27 @@ class Record(_Strict):
         moving: UIDs on the source of the objects that are deleted; known from the phase `deleting` on.
     """
 
-    id: _Id
+    id: Id
     phase: Phase
-    scope: _Scope
+    scope: Scope
     source: Identity
     target: Identity
     options: MoveOptions
-    started: _Time
-    holder: _Text = ""
-    objects: _Count = 0
-    pauses: Annotated[tuple[PauseEntry, ...], _Many] = ()
-    target_pauses: Annotated[tuple[PauseEntry, ...], _Many] = ()
-    used: Annotated[Mapping[_UID, _UID], _Many] = {}
-    overwritten: Annotated[Mapping[_UID, _UID], _Many] = {}
-    namespaces: Annotated[tuple[_Label, ...], _Many] = ()
-    left_behind: Annotated[tuple[_Parts, ...], _Many] = ()
-    hosts: Annotated[tuple[_Name, ...], _Many] = ()
-    included: Annotated[tuple[_Parts, ...], _Many] = ()
-    shared: Annotated[tuple[_Parts, ...], _Many] = ()
-    copies: Annotated[tuple[CopyEntry, ...], _Many] = ()
-    foreign: Annotated[tuple[_Parts, ...], _Many] = ()
-    moving: Annotated[tuple[_UID, ...], _Many] = ()
+    started: Time
+    holder: Text = ""
+    objects: Count = 0
+    pauses: Annotated[tuple[PauseEntry, ...], Many] = ()
+    target_pauses: Annotated[tuple[PauseEntry, ...], Many] = ()
+    used: Annotated[Mapping[UID, UID], Many] = {}
+    overwritten: Annotated[Mapping[UID, UID], Many] = {}
+    namespaces: Annotated[tuple[Label, ...], Many] = ()
+    left_behind: Annotated[tuple[Parts, ...], Many] = ()
+    hosts: Annotated[tuple[Name, ...], Many] = ()
+    included: Annotated[tuple[Parts, ...], Many] = ()
+    shared: Annotated[tuple[Parts, ...], Many] = ()
+    copies: Annotated[tuple[CopyEntry, ...], Many] = ()
+    foreign: Annotated[tuple[Parts, ...], Many] = ()
+    moving: Annotated[tuple[UID, ...], Many] = ()
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
