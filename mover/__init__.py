@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         rollback,
         status,
     )
+    from mover.api.own import OtherMoveError
     from mover.checks import Findings
     from mover.choices import ExistingPolicy, OnFailure, PausedPolicy, RestoreStatus, UnitOrder
     from mover.directory.files import FileError
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
         Event,
         InUnit,
         Listener,
+        MoveFound,
         Noted,
         ObjectDone,
         PhaseEnded,
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
         Waiting,
     )
     from mover.execute.backup import BackupResult, StillPausedError
+    from mover.execute.journal import Records
     from mover.execute.lease import LeaseHeldError, LeaseLostError
     from mover.execute.restore import RestoreResult
     from mover.execute.run import InterruptedMoveError, RolledBackError
@@ -103,7 +106,7 @@ if TYPE_CHECKING:
         UnitReport,
     )
     from mover.planning import Mutator, Plan
-    from mover.record import Record
+    from mover.record import Record, RecordError
     from mover.shard import Shard
 
     __version__: str
@@ -126,6 +129,7 @@ __all__ = [
     "LeaseLostError",
     "LeftObject",
     "Listener",
+    "MoveFound",
     "MoveOptions",
     "MoveReport",
     "MoverError",
@@ -133,6 +137,7 @@ __all__ = [
     "Noted",
     "ObjectDone",
     "OnFailure",
+    "OtherMoveError",
     "PauseTimeoutError",
     "PausedPolicy",
     "Phase",
@@ -142,6 +147,8 @@ __all__ = [
     "Planned",
     "Problem",
     "Record",
+    "RecordError",
+    "Records",
     "RefusedError",
     "RestoreResult",
     "RestoreStatus",
@@ -216,10 +223,12 @@ _HOMES = {
         "SupersededError TransientError UsageError VerificationError"
     ),
     "mover.events": (
-        "Event InUnit Listener Noted ObjectDone PhaseEnded PhaseStarted Planned RollingStarted Step Traffic "
+        "Event InUnit Listener MoveFound Noted ObjectDone PhaseEnded PhaseStarted Planned RollingStarted Step Traffic "
         "UnitEnded UnitStarted Waiting"
     ),
     "mover.execute.backup": "BackupResult StillPausedError",
+    "mover.api.own": "OtherMoveError",
+    "mover.execute.journal": "Records",
     "mover.execute.lease": "LeaseHeldError LeaseLostError",
     "mover.execute.restore": "RestoreResult",
     "mover.execute.run": "InterruptedMoveError RolledBackError",
@@ -228,7 +237,7 @@ _HOMES = {
         "UnitReport"
     ),
     "mover.planning": "Mutator Plan",
-    "mover.record": "Record",
+    "mover.record": "Record RecordError",
     "mover.shard": "Shard",
 }
 """Module -> the names of it that are offered here, as above for type checkers."""

@@ -16,6 +16,7 @@ from graph.resource import Object, ObjectKey, ResourceType
 from mover.concurrency import all_of, both
 from mover.errors import ForbiddenError, NotFoundError, UsageError
 from mover.kube import Cluster
+from mover.kube.cluster import group_path, object_path
 from mover.models import RECORD_LABEL
 
 _CRDS_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -128,7 +129,8 @@ async def movable_types(cluster: Cluster, *, strict_labels: bool = False) -> tup
 
 async def _metal3_crds(cluster: Cluster, names: Sequence[str], known: Collection[str]) -> list[Mapping[str, Any]]:
     unlabelled = sorted(name for name in names if name not in known and _may_be_metal3(name))
-    crds = await all_of(cluster.get_json(f"{_CRDS_PATH}/{name}") for name in unlabelled)
+    keys = (ObjectKey(CRDS.group, CRDS.kind, "", name) for name in unlabelled)
+    crds = await all_of(cluster.get_json(object_path(CRDS, key)) for key in keys)
     return [crd for crd in crds if _group_kind(crd) in rules.METAL3_KINDS]
 
 
@@ -295,7 +297,7 @@ async def resolve_type(cluster: Cluster, types: Sequence[ResourceType], api_vers
     known = find_type(types, (group, kind))
     if known is not None:
         return known
-    path = f"/apis/{api_version}" if group else f"/api/{version}"
+    path = group_path(group, version)
     try:
         served = (await cluster.get_json(path))["resources"]
     except NotFoundError as error:

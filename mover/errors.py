@@ -2,6 +2,7 @@
 
     MoverError
     ├── UsageError                 what was asked for makes no sense, or a kubeconfig does not   (exit code 2)
+    │   └── InvalidNameError       a name that cannot be one: nothing is asked of a server by it
     ├── RefusedError               the preflight found problems; nothing was changed              (exit code 3)
     ├── StoppedError               the move stopped on its way; it names the next command         (exit code 4)
     │   ├── PauseTimeoutError      a controller did not confirm the pause in time
@@ -62,6 +63,20 @@ class UsageError(MoverError):
 
     def __str__(self) -> str:
         return f"{self.what}. {self.remedy}" if self.remedy else self.what
+
+
+class InvalidNameError(UsageError):
+    """Something has a name that no object of Kubernetes can have; a request by it would lead elsewhere.
+
+    Attributes:
+        part: What of an object: its "name", "namespace", "group", "version" or "resource".
+        name: The name, as it may be shown.
+    """
+
+    def __init__(self, part: str, name: str) -> None:
+        super().__init__(f"{name!r} cannot be the {part} of an object", "Find out where it comes from")
+        self.part = part
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)

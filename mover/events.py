@@ -103,6 +103,29 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveFound(Noted):
+    """A move that was interrupted is about to be finished or undone; told before anything is done about it.
+
+    Attributes:
+        command: What is done: "resume" or "rollback".
+        id: Names the move.
+        scope: What it moves, as `mover.scope` writes it.
+        phase: The phase it is in.
+        holder: Who has last worked on it.
+        started: Since when (RFC 3339, the clock of the mover that began it).
+        will: What is about to be done, in words.
+    """
+
+    command: str
+    id: str
+    scope: str
+    phase: Phase
+    holder: str
+    started: str
+    will: str
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """What was asked of one cluster, told when the connection to it is closed: also when the move has failed.
 

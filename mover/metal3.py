@@ -14,6 +14,7 @@ import orjson
 
 from graph import rules
 from graph.resource import Object, parse_object
+from graph.rules import GroupKind
 from mover.models import MANAGER
 
 
@@ -69,9 +70,14 @@ def pause_annotation(obj: Object) -> str | None:
     Metal3DataTemplates, IPPools and IPClaims are paused one by one: an IPPool without a clusterName ignores its
     Cluster's pause, and a DataTemplate would empty its restored `status.indexes`.
     """
-    if is_host(obj):
+    return pause_annotation_of(obj.type.group_kind)
+
+
+def pause_annotation_of(kind: GroupKind) -> str | None:
+    """Returns the same of a kind."""
+    if kind == rules.BARE_METAL_HOST:
         return rules.HOST_PAUSED_ANNOTATION
-    if obj.type.group_kind == rules.CLUSTER_CLASS or obj.type.group_kind in rules.OWN_PAUSE_KINDS:
+    if kind == rules.CLUSTER_CLASS or kind in rules.OWN_PAUSE_KINDS:
         return rules.PAUSED_ANNOTATION
     return None
 

@@ -67,6 +67,19 @@ def pause_of(obj: Object) -> Pause | None:
     return Pause(obj.type, obj.key, annotation) if annotation else None
 
 
+def may_be_set(pause: Pause) -> bool:
+    """Returns whether a pause is one that the move sets on an object of that kind, and was as it says before.
+
+    A record that says otherwise was not written by the mover: `pause_of` and `fences_of` give nothing else.
+    """
+    kind, before = pause.resource.group_kind, pause.before
+    if pause.field == PAUSED_FIELD:
+        return kind == rules.CLUSTER and before in (None, False) and not isinstance(before, str)
+    if pause.field == rules.HOST_STATUS_ANNOTATION:
+        return kind == rules.BARE_METAL_HOST and not isinstance(before, bool)
+    return before is None and pause.field == metal3.pause_annotation_of(kind)
+
+
 def pause_patch(pause: Pause) -> dict[str, Any]:
     """Returns the merge patch that sets a pause."""
     if pause.field == PAUSED_FIELD:

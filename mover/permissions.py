@@ -13,7 +13,7 @@ from typing import Final, Literal
 from graph import rules
 from graph.resource import ResourceType
 from mover.discovery import CONFIG_MAPS, CRDS, NAMESPACES, SECRETS
-from mover.record import NAMESPACE as RECORDS
+from mover.names import RECORDS_NAMESPACE
 
 Side = Literal["source", "target"]
 SIDES: Final[tuple[Side, ...]] = ("source", "target")
@@ -60,7 +60,7 @@ class Permission:
         return f"{self.verb} {name}"
 
 
-def needed(
+def needed(  # noqa: PLR0913 - what is asked of a move, each by its name
     types: Iterable[ResourceType],
     namespace: str,
     *,
@@ -68,6 +68,7 @@ def needed(
     to_namespace: str | None = None,
     credential_namespaces: Iterable[str] = (),
     creates_namespace: bool = True,
+    records: str = RECORDS_NAMESPACE,
 ) -> tuple[Permission, ...]:
     """Returns what a move cannot do without, sorted, each once.
 
@@ -79,6 +80,7 @@ def needed(
         to_namespace: The namespace on the target; None for the same one.
         credential_namespaces: Other namespaces whose Secrets are read: those of the infrastructure providers.
         creates_namespace: Whether the target's namespace has to be created, and deleted again in a rollback.
+        records: The namespace of records and leases on both clusters, which is there.
     """
     read = tuple(types)
     moved = read if moving is None else tuple(moving)
@@ -89,7 +91,7 @@ def needed(
         *_of_types("target", moved, goal, ("get", "list", *_COPY)),
         *(_status(resource, goal) for resource in moved if resource.has_status),
         *_elsewhere(read, namespace, credential_namespaces),
-        *_of_clusters(),
+        *_of_clusters(records),
     ]
     if creates_namespace:
         found += [Permission("target", verb, "", NAMESPACES.plural) for verb in ("create", "list", "watch", "delete")]
@@ -155,11 +157,16 @@ def _elsewhere(types: Iterable[ResourceType], namespace: str, credentials: Itera
             yield Permission("source", "list", SECRETS.group, SECRETS.plural, space)
 
 
-def _of_clusters() -> Iterator[Permission]:
+def providing(side: Side) -> tuple[Permission, ...]:
+    """Returns what it takes to make the namespace of records and leases where it is missing, and to keep it."""
+    return tuple(Permission(side, verb, NAMESPACES.group, NAMESPACES.plural) for verb in ("create", "patch"))
+
+
+def _of_clusters(records: str) -> Iterator[Permission]:
     """Yields what is asked of any two clusters, whatever moves."""
     for side in SIDES:
         yield from (Permission(side, verb, CRDS.group, CRDS.plural) for verb in ("get", "list"))
         yield Permission(side, "get", NAMESPACES.group, NAMESPACES.plural)
         yield Permission(side, "list", *PROVIDERS)
-        yield from (Permission(side, verb, *LEASES, RECORDS) for verb in _LEASE_VERBS)
-        yield from (Permission(side, verb, CONFIG_MAPS.group, CONFIG_MAPS.plural, RECORDS) for verb in _RECORD_VERBS)
+        yield from (Permission(side, verb, *LEASES, records) for verb in _LEASE_VERBS)
+        yield from (Permission(side, verb, CONFIG_MAPS.group, CONFIG_MAPS.plural, records) for verb in _RECORD_VERBS)

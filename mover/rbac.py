@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from graph.resource import ResourceType
+from mover.names import RECORDS_NAMESPACE
 from mover.permissions import Permission, Side, helpful, needed
 
 _GROUP: Final = "rbac.authorization.k8s.io"
@@ -42,19 +43,21 @@ class Move:
         namespace: What is moved; "" for all namespaces.
         to_namespace: The namespace on the target; None for the same one.
         credential_namespaces: Of the infrastructure providers, whose Secrets are read on the source.
+        records_namespace: Where its record and its lease are.
     """
 
     types: tuple[ResourceType, ...]
     namespace: str = ""
     to_namespace: str | None = None
     credential_namespaces: tuple[str, ...] = ()
+    records_namespace: str = RECORDS_NAMESPACE
 
 
 def side_manifests(move: Move, side: Side, subject: Subject) -> list[dict[str, Any]]:
     """Returns the manifests that grant what a move asks of one side, in the order in which they can be applied.
 
-    A Role needs its namespace: where one namespace is moved the target's comes first, and the right to create
-    namespaces is not granted.
+    A Role needs its namespace: that of the records comes first, but for a ServiceAccount that is in it. Where one
+    namespace is moved the target's comes, too, and the right to create namespaces is not granted.
     """
     goal = move.namespace if move.to_namespace is None else move.to_namespace
     # Secrets of all namespaces are read anyway where all namespaces are moved.
@@ -66,11 +69,15 @@ def side_manifests(move: Move, side: Side, subject: Subject) -> list[dict[str, A
             to_namespace=move.to_namespace,
             credential_namespaces=credentials,
             creates_namespace=not goal,
+            records=move.records_namespace,
         ),
         *helpful(move.types, move.namespace, to_namespace=move.to_namespace),
     )
-    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": goal}}
-    return [*([space] if side == "target" and goal else []), *manifests(asked, side, subject)]
+    spaces = [move.records_namespace] if subject.namespace != move.records_namespace else []
+    if side == "target" and goal and goal not in spaces:
+        spaces.append(goal)
+    made = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in spaces]
+    return [*made, *manifests(asked, side, subject)]
 
 
 def manifests(permissions: Iterable[Permission], side: Side, subject: Subject) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mover.names import is_label, is_subdomain
+
 
 def scope_of(namespace: str, clusters: Iterable[str] = ()) -> str:
     """Returns the scope of a namespace ("" for all), or of some of its Clusters.
@@ -31,6 +33,25 @@ def shard_scope(index: int, total: int) -> str:
 def shard_in(scope: str) -> str:
     """Returns the INDEX/TOTAL of a shard's scope, "" for any other."""
     return scope.removeprefix(_SHARD) if scope.startswith(_SHARD) else ""
+
+
+def is_scope(text: str) -> bool:
+    """Returns whether a text is a scope, just as `scope_of` or `shard_scope` writes it.
+
+    >>> [is_scope(text) for text in ("", "metal3", "metal3/a,b", "*/0/4")]
+    [True, True, True, True]
+    >>> [is_scope(text) for text in ("*/x", "metal3/b,a", "metal3/", "../x", "*/4/4")]
+    [False, False, False, False, False]
+    """
+    if text.startswith(_SHARD):
+        parts = shard_in(text).split("/")
+        if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+            return False
+        index, total = map(int, parts)
+        return index < total and text == shard_scope(index, total)
+    namespace, names = namespace_of(text), clusters_of(text)
+    is_named = is_label(namespace) if namespace else not names
+    return is_named and all(map(is_subdomain, names)) and text == scope_of(namespace, names)
 
 
 def namespace_of(scope: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graph.unit import units
-from mover.api.moving import Asked, findings_of, interrupted, require_begun_by, require_series
+from mover.api.moving import Asked, findings_of, interrupted, require_series
 from mover.api.places import ClusterRef, connected, namespace_of_move, opened, require_answers
 from mover.api.planning import all_mutators, plan_of, planned, read_plan, require_planned_cluster, steady_plan
 from mover.api.rolling import interrupted_units, require_rollable, require_units, rolling_findings
@@ -142,13 +142,9 @@ async def _judged(
 async def _begun(clusters: Clusters, namespace: str, options: MoveOptions) -> tuple[Record, ...]:
     """Returns the interrupted moves that the move would finish first."""
     if options.rolling:
-        return tuple(await interrupted_units(clusters, namespace))
+        return tuple(await interrupted_units(clusters, namespace, options))
     record = await interrupted(clusters, namespace, options)
-    if record is None:
-        return ()
-    if not record.is_rolling_back:
-        require_begun_by(options, record)
-    return (record,)
+    return () if record is None else (record,)
 
 
 async def _on_source(

@@ -6,13 +6,15 @@ import time
 from collections.abc import Sequence
 
 from mover.api.moving import finish
-from mover.api.places import ClusterRef, connected, namespace_of_move
+from mover.api.own import found_move, require_agreement
+from mover.api.places import ClusterRef, connected, namespace_of_move, opened
 from mover.api.planning import all_mutators
-from mover.errors import UsageError
+from mover.concurrency import all_of
+from mover.errors import TransientError, UsageError
 from mover.events import Event, Listener, ObjectDone, ignore
-from mover.execute.journal import list_records, read_record, under_way
+from mover.execute.journal import Found, Records, list_records, read_record, under_way
 from mover.execute.run import Clusters, undo
-from mover.kube import connect
+from mover.kube import Cluster
 from mover.models import MoveOptions, MoveReport, Phase, RollbackReport
 from mover.planning import Mutator
 from mover.record import Record
@@ -63,6 +65,7 @@ async def rollback_async(
     """
     async with connected(source, target, listener) as both_sides:
         record = await _record_of(both_sides, namespace, clusters)
+        listener(found_move(record, "rollback"))
         removed = _Removed(listener)
         started = time.monotonic()
         await undo(both_sides, record, all_mutators(record.namespace, record.options, mutators), removed)
@@ -88,9 +91,9 @@ class _Removed:
         self._listener(event)
 
 
-async def status_async(cluster: ClusterRef) -> tuple[Record, ...]:
-    """Returns the moves that a cluster takes part in, as source or target."""
-    async with await connect("source", cluster.kubeconfig, cluster.context, cluster.max_requests) as connected:
+async def status_async(cluster: ClusterRef) -> Records:
+    """Returns the moves that a cluster takes part in, as source or target, and what only looks like their records."""
+    async with opened("source", cluster) as connected:
         return await list_records(connected)
 
 
@@ -104,13 +107,27 @@ async def _record_of(clusters: Clusters, namespace: str | None, names: Sequence[
     for cluster in (clusters.source, clusters.target):
         scopes = [found.scope for found in await under_way(cluster, [space])]
         meant = [scope for scope in scopes if _is_meant(scope, space, names)]
-        record = await read_record(cluster, meant[0]) if len(meant) == 1 else None
-        if record is not None:
+        if len(meant) == 1 and (record := await _agreed(clusters, cluster, meant[0])):
             return record
         others += scopes
     what = described(scope_of(space, names))
     listed = f". Under way: {'; '.join(map(described, sorted(set(others))))}" if others else ""
-    raise UsageError(f"No move of {what} is under way{listed}", "See: capi-mover status")
+    found = await all_of(list_records(cluster) for cluster in (clusters.source, clusters.target))
+    unreadable = "".join(f"\n{error.paragraph()}" for one in found for error in one.unreadable)
+    raise UsageError(f"No move of {what} is under way{listed}{unreadable}", "See: capi-mover status")
+
+
+async def _agreed(clusters: Clusters, cluster: Cluster, scope: str) -> Record | None:
+    """Returns the record that counts; what the source says alone if the target cannot be reached."""
+    record = await read_record(cluster, scope)
+    if record is None:
+        return None
+    try:
+        other = await read_record(clusters.target, scope)
+    except TransientError:
+        return record
+    source = record if cluster is clusters.source else None
+    return require_agreement(Found(source, other))
 
 
 def _is_meant(scope: str, namespace: str, names: Sequence[str]) -> bool:

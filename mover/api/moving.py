@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graph.resource import Object
+from mover.api.own import found_move, require_own
 from mover.api.places import ClusterRef, connected, namespace_of_move, require_answers
 from mover.api.planning import all_mutators, planned, read_plan, require_planned_cluster, steady_plan
 from mover.checks import Findings, check_move
@@ -18,7 +19,7 @@ from mover.events import Listener, Noted, ignore
 from mover.execute.backup import moves_under_way
 from mover.execute.clock import Clock
 from mover.execute.forward import Outcome
-from mover.execute.journal import find, under_way
+from mover.execute.journal import Found, find, under_way
 from mover.execute.run import Clusters, go_on, start, undo
 from mover.models import KindCount, LeftObject, MoveOptions, MoveReport, Phase, RollingReport
 from mover.planning import Mutator
@@ -64,12 +65,13 @@ async def move_async(
 ) -> MoveReport:
     """Moves objects from `source` to `target` and returns what was done.
 
-    A move of the same objects that was interrupted is finished: the record in the clusters knows its phase.
+    A move that was interrupted, and was asked for with the same options, is finished: the records in both clusters know
+    its phase. Any other move of these objects that is under way is told, and left to `resume` and `rollback`.
 
     Args:
         source: Where the objects are.
         target: Where they go.
-        options: What to move, and how; those of the record if an interrupted move is finished.
+        options: What to move, and how.
         listener: Told of every step, in the event loop's thread.
         mutators: Applied to every body before it is created; a resumed move must be given the same ones.
         plan_file: A saved plan: the move does just that, or is refused. A move that was begun by it is finished.
@@ -79,26 +81,38 @@ async def move_async(
             changed.
         RefusedError: The preflight found problems, or the source has changed since the plan was saved; nothing was
             changed.
+        OtherMoveError: Another move of these objects is under way.
+        RecordError: There is a record of these objects that is not one.
         RolledBackError: The move failed and was undone.
         InterruptedMoveError: The move failed and can be resumed.
         SupersededError: This program stood still, and another one has taken the move over.
         ApiError: A cluster refused a request or could not be reached before anything was changed.
     """
+    async with connected(source, target, listener) as clusters:
+        return await _move(clusters, options, listener, mutators, plan_file)
+
+
+async def _move(
+    clusters: Clusters,
+    options: MoveOptions | None,
+    listener: Listener,
+    mutators: Sequence[Mutator],
+    plan_file: Path | None = None,
+) -> MoveReport:
     saved = await read_plan(plan_file)
     options = planned(saved, options)
-    async with connected(source, target, listener) as clusters:
-        await require_answers(clusters)
-        await require_planned_cluster(saved, clusters.source)
-        namespace = namespace_of_move(clusters.source, options)
-        record = await interrupted(clusters, namespace, options)
-        if record is not None and record.is_rolling_back:
-            listener(Noted(f"A rollback of the move {record.id} was interrupted; it is finished first"))
-            await undo(clusters, record, all_mutators(namespace, record.options, mutators), listener)
-            record = None
-        if record is not None:
-            require_begun_by(options, record)
-            return await finish(clusters, record, mutators, listener)
-        return await _start(clusters, Asked(namespace, options, saved), mutators, listener)
+    await require_answers(clusters)
+    await require_planned_cluster(saved, clusters.source)
+    namespace = namespace_of_move(clusters.source, options)
+    record = await interrupted(clusters, namespace, options)
+    if record is not None and record.is_rolling_back:
+        listener(Noted(f"A rollback of the move {record.id} was interrupted; it is finished first"))
+        listener(found_move(record, "rollback"))
+        await undo(clusters, record, all_mutators(namespace, record.options, mutators), listener)
+        record = None
+    if record is not None:
+        return await finish(clusters, record, mutators, listener)
+    return await _start(clusters, Asked(namespace, options, saved), mutators, listener)
 
 
 async def move_each_async(
@@ -123,11 +137,15 @@ async def move_each_async(
     options = options or MoveOptions()
     require_series(namespaces, options)
     each = [options.model_copy(update={"namespace": namespace}) for namespace in namespaces]
-    await _check_all(source, target, each, listener, mutators)
+    async with connected(source, target, listener) as clusters:
+        await _check_all(clusters, each, listener, mutators)
     reports: list[MoveReport] = []
-    for one in each:
+    for number, one in enumerate(each, start=1):
+        # A namespace for records that is to be used again at once is not removed.
+        places = connected(source, target, listener, last=number == len(each))
         try:
-            reports.append(await move_async(source, target, one, listener, mutators))
+            async with places as clusters:
+                reports.append(await _move(clusters, one, listener, mutators))
         except MoverError as error:
             if not reports:
                 raise
@@ -172,36 +190,50 @@ def require_series(namespaces: Sequence[str], options: MoveOptions) -> None:
 
 
 async def _check_all(
-    source: ClusterRef,
-    target: ClusterRef,
+    clusters: Clusters,
     each: Sequence[MoveOptions],
     listener: Listener,
     mutators: Sequence[Mutator],
 ) -> None:
     """Runs the preflight of every move that was not begun yet."""
     problems: list[Problem] = []
-    async with connected(source, target, listener) as clusters:
-        await require_answers(clusters)
-        for options in each:
-            namespace = namespace_of_move(clusters.source, options)
-            if await interrupted(clusters, namespace, options) is None:
-                found = await findings_of(clusters, Asked(namespace, options, None), mutators, listener)
-                problems += (problem for problem in found.problems if problem not in problems)
+    await require_answers(clusters)
+    for options in each:
+        namespace = namespace_of_move(clusters.source, options)
+        if await interrupted(clusters, namespace, options) is None:
+            found = await findings_of(clusters, Asked(namespace, options, None), mutators, listener)
+            problems += (problem for problem in found.problems if problem not in problems)
     if problems:
         raise RefusedError(problems)
 
 
 async def interrupted(clusters: Clusters, namespace: str, options: MoveOptions) -> Record | None:
-    """Returns the record of an earlier run of the same move: what a selector chose then, whatever it says now."""
+    """Returns the record of an earlier run of the same move: what a selector chose then, whatever it says now.
+
+    Raises:
+        OtherMoveError: A move of the same objects is under way, and it is not just this one.
+        RecordError: There is a record of the same objects that is not one.
+    """
     chooses(options)
-    if not options.selector:
-        return (await find(clusters.source, clusters.target, scope_of(namespace, options.clusters))).newest
-    for cluster in (clusters.source, clusters.target):
-        for found in await under_way(cluster, [namespace]):
-            record = (await find(clusters.source, clusters.target, found.scope)).newest
-            if record is not None and record.namespace == namespace and record.options.selector == options.selector:
-                return record
-    return None
+    if options.selector:
+        found = await _chosen_before(clusters, namespace, options.selector)
+    else:
+        found = await find(clusters.source, clusters.target, scope_of(namespace, options.clusters))
+    if found.newest is not None:
+        require_begun_by(options, found.newest)
+    return await require_own(clusters, found, options, namespace)
+
+
+async def _chosen_before(clusters: Clusters, namespace: str, selector: str) -> Found:
+    """Returns the records of a move of the Clusters that a selector has chosen."""
+    both = (clusters.source, clusters.target)
+    scopes = {one.scope for cluster in both for one in await under_way(cluster, [namespace])}
+    for scope in sorted(scopes):
+        found = await find(*both, scope)
+        record = found.newest
+        if record is not None and record.namespace == namespace and record.options.selector == selector:
+            return found
+    return Found(None, None)
 
 
 def require_begun_by(options: MoveOptions, record: Record) -> None:
@@ -263,6 +295,7 @@ async def require_none_under_way(clusters: Clusters, scope: str) -> None:
 async def finish(clusters: Clusters, record: Record, mutators: Sequence[Mutator], listener: Listener) -> MoveReport:
     """Finishes an interrupted move and returns what was done."""
     listener(Noted(f"The move {record.id} was interrupted in the phase {record.phase}; it is finished now"))
+    listener(found_move(record, "resume"))
     known = all_mutators(record.namespace, record.options, mutators)
     return _report(clusters, await go_on(clusters, record, known, listener), {})
 

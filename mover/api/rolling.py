@@ -10,6 +10,7 @@ from graph import rules
 from graph.resource import ObjectKey
 from graph.unit import Unit, units
 from mover.api.moving import require_none_under_way
+from mover.api.own import found_move, require_own
 from mover.api.places import ClusterRef, connected, namespace_of_move, require_answers
 from mover.api.planning import all_mutators, steady_plan
 from mover.checks import Findings, check_move
@@ -60,7 +61,7 @@ async def roll_async(
     async with connected(source, target, listener) as clusters:
         await require_answers(clusters)
         namespace = namespace_of_move(clusters.source, options)
-        finished = await _finish_interrupted(clusters, namespace, mutators, listener)
+        finished = await _finish_interrupted(clusters, namespace, options, mutators, listener)
         plan = await _accepted_plan(clusters, namespace, options, mutators, listener)
         ended = await roll(clusters, plan, options, rolling or RollingOptions(), listener)
         links = (clusters.source.link, clusters.target.link)
@@ -90,13 +91,14 @@ def require_rollable(options: MoveOptions) -> None:
 
 
 async def _finish_interrupted(
-    clusters: Clusters, namespace: str, mutators: Sequence[Mutator], listener: Listener
+    clusters: Clusters, namespace: str, options: MoveOptions, mutators: Sequence[Mutator], listener: Listener
 ) -> list[UnitReport]:
     """Finishes the units that an earlier run has left on their way; those it was undoing are undone."""
     finished = []
-    for record in await interrupted_units(clusters, namespace):
+    for record in await interrupted_units(clusters, namespace, options):
         known = all_mutators(record.namespace, record.options, mutators)
         listener(Noted(f"The move of {described(record.scope)} was interrupted ({record.phase}); it is finished first"))
+        listener(found_move(record, "rollback" if record.is_rolling_back else "resume"))
         if record.is_rolling_back:
             await undo(clusters, record, known, listener)
         else:
@@ -113,13 +115,21 @@ async def _finish_interrupted(
     return finished
 
 
-async def interrupted_units(clusters: Clusters, namespace: str) -> list[Record]:
-    """Returns the records of units that an earlier run has left on their way."""
-    scopes = {
-        found.scope for cluster in (clusters.source, clusters.target) for found in await under_way(cluster, [namespace])
-    }
-    records = [(await find(clusters.source, clusters.target, scope)).newest for scope in sorted(scopes)]
-    return [record for record in records if record is not None and record.options.rolling]
+async def interrupted_units(clusters: Clusters, namespace: str, options: MoveOptions) -> list[Record]:
+    """Returns the records of units that an earlier run of the same rolling move has left on their way.
+
+    Raises:
+        OtherMoveError: Units of a rolling move with other options are under way.
+        RecordError: There is a record of these objects that is not one.
+    """
+    both = (clusters.source, clusters.target)
+    scopes = {found.scope for cluster in both for found in await under_way(cluster, [namespace])}
+    records = []
+    for scope in sorted(scopes):
+        found = await find(*both, scope)
+        if found.newest is not None and found.newest.options.rolling:
+            records.append(await require_own(clusters, found, options, namespace))
+    return [record for record in records if record is not None]
 
 
 async def rolling_findings(

@@ -170,7 +170,7 @@ async def _check_all(clusters: Clusters, namespaces: Sequence[str], asked: Shard
 
 async def _was_begun(clusters: Clusters, namespace: str, asked: ShardMove) -> bool:
     if asked.rolling is not None:
-        return bool(await interrupted_units(clusters, namespace))
+        return bool(await interrupted_units(clusters, namespace, asked.of(namespace)))
     return await interrupted(clusters, namespace, asked.of(namespace)) is not None
 
 

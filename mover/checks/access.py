@@ -8,11 +8,11 @@ from typing import Any
 
 from graph.resource import ResourceType
 from mover.concurrency import all_of, both
-from mover.discovery import credential_namespaces
-from mover.errors import Problem
+from mover.discovery import NAMESPACES, credential_namespaces
+from mover.errors import NotFoundError, Problem
 from mover.kube import Cluster
 from mover.models import MoveOptions
-from mover.permissions import Permission, followed, needed
+from mover.permissions import Permission, Side, followed, needed, providing
 from mover.planning import Plan
 
 _ACCESS = "SelfSubjectAccessReview"
@@ -39,6 +39,7 @@ async def check_access(
         to_namespace=to_namespace,
         credential_namespaces=credential_namespaces(inventory.providers) if inventory.namespace else (),
         creates_namespace=creates_namespace,
+        records=source.records_namespace,
     )
     if options.rolling:
         asked = (*asked, *followed(types.get(goal, ()), goal))
@@ -46,8 +47,19 @@ async def check_access(
     others = {space: found for space, found in types.items() if goal and space != goal}
     ours = [permission for permission in asked if permission.side == "source"]
     theirs = [permission for permission in asked if permission.side == "target"]
-    refused = await both(denied(source, ours), denied(target, [*theirs, *_elsewhere(others)]))
+    missing = await both(_providing(source, "source"), _providing(target, "target"))
+    theirs += _elsewhere(others)
+    refused = await both(denied(source, [*ours, *missing[0]]), denied(target, [*theirs, *missing[1]]))
     return [problem for found in refused for problem in _problems(found, inventory.namespace)]
+
+
+async def _providing(cluster: Cluster, side: Side) -> tuple[Permission, ...]:
+    """Returns what is asked of a cluster that has no namespace for records yet."""
+    try:
+        await cluster.get(NAMESPACES, "", cluster.records_namespace)
+    except NotFoundError:
+        return providing(side)
+    return ()
 
 
 def _types_by_namespace(plan: Plan) -> dict[str, list[ResourceType]]:

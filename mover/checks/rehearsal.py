@@ -31,9 +31,10 @@ from mover.models import MANAGER
 from mover.pause import pause_of, pause_patch
 from mover.permissions import Permission
 from mover.planning import Plan
-from mover.record import NAMESPACE as ALWAYS_THERE
 from mover.stripping import stripping_patch
 
+ALWAYS_THERE = "default"
+"""A namespace that every cluster has."""
 _SHOWN = 10
 """So many refusals of one kind are told one by one."""
 

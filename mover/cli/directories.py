@@ -20,6 +20,7 @@ from mover.cli.options import (
     MetricsFile,
     Namespace,
     OutputFormat,
+    RecordsNamespace,
     ToKubeconfig,
     ToKubeconfigContext,
     ToldAs,
@@ -28,6 +29,7 @@ from mover.cli.options import (
 from mover.cli.saving import Saving, load, save
 from mover.cli.telling import Telling
 from mover.cli.terminal import run
+from mover.names import RECORDS_NAMESPACE
 
 
 @app.command("backup")
@@ -39,6 +41,7 @@ def backup_command(
     keep_paused: KeepPaused = False,
     encrypt_to: EncryptTo = None,
     dry_run: DryRunFlag = False,
+    records_namespace: RecordsNamespace = RECORDS_NAMESPACE,
     verbosity: Verbosity = 0,
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
@@ -57,7 +60,13 @@ def backup_command(
 
         options = MoveOptions(namespace=namespace or None)
         saving = Saving(keep_paused, tuple(encrypt_to or ()), dry_run=dry_run)
-        save(teller, api.ClusterRef(kubeconfig, kubeconfig_context), directory, options, saving)
+        save(
+            teller,
+            api.ClusterRef(kubeconfig, kubeconfig_context, records_namespace=records_namespace),
+            directory,
+            options,
+            saving,
+        )
 
 
 @app.command("restore")
@@ -68,6 +77,7 @@ def restore_command(
     keep_paused: KeepPaused = False,
     identity: IdentityFile = None,
     dry_run: DryRunFlag = False,
+    records_namespace: RecordsNamespace = RECORDS_NAMESPACE,
     verbosity: Verbosity = 0,
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
@@ -85,7 +95,8 @@ def restore_command(
         from mover.models import MoveOptions
 
         saving = Saving(keep_paused, identity=identity, dry_run=dry_run)
-        load(teller, api.ClusterRef(to_kubeconfig, to_kubeconfig_context), directory, MoveOptions(), saving)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context, records_namespace=records_namespace)
+        load(teller, target, directory, MoveOptions(), saving)
 
 
 @app.command("release")
@@ -94,6 +105,7 @@ def release_command(
     kubeconfig: Kubeconfig = None,
     kubeconfig_context: KubeconfigContext = None,
     identity: IdentityFile = None,
+    records_namespace: RecordsNamespace = RECORDS_NAMESPACE,
     verbosity: Verbosity = 0,
 ) -> None:
     """Resumes a source that a backup has left paused: by --keep-paused, or because it was killed.
@@ -104,6 +116,6 @@ def release_command(
         from mover import api
 
         with teller.watching() as listener:
-            source = api.ClusterRef(kubeconfig, kubeconfig_context)
+            source = api.ClusterRef(kubeconfig, kubeconfig_context, records_namespace=records_namespace)
             count = run(api.release_async(source, directory, listener, identity=identity))
         teller.show([f"Resumed; {count} fields are as they were before the backup."])

@@ -14,6 +14,7 @@ from mover.cli.options import (
     Namespace,
     Output,
     OutputFormat,
+    RecordsNamespace,
     ReportFile,
     ToKubeconfig,
     ToKubeconfigContext,
@@ -22,12 +23,14 @@ from mover.cli.options import (
 )
 from mover.cli.telling import Telling
 from mover.cli.terminal import errors_shown, new_console, print_all, print_json, run
+from mover.names import RECORDS_NAMESPACE
 
 
 @app.command()
 def status(
     kubeconfig: Kubeconfig = None,
     kubeconfig_context: KubeconfigContext = None,
+    records_namespace: RecordsNamespace = RECORDS_NAMESPACE,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Shows which moves a cluster takes part in, their phase, since when, and the next command.
@@ -37,13 +40,14 @@ def status(
     console = new_console()
     with errors_shown():
         from mover import api
-        from mover.report import status_lines
+        from mover.report import status_json, status_lines
 
-        records = run(api.status_async(api.ClusterRef(kubeconfig, kubeconfig_context)))
+        cluster = api.ClusterRef(kubeconfig, kubeconfig_context, records_namespace=records_namespace)
+        found = run(api.status_async(cluster))
         if output is OutputFormat.JSON:
-            print_json([record.model_dump(mode="json") for record in records])
+            print_json(status_json(found))
         else:
-            print_all(console, status_lines(records))
+            print_all(console, status_lines(found))
 
 
 @app.command()
@@ -55,6 +59,7 @@ def resume(
     namespace: Namespace = None,
     all_namespaces: AllNamespaces = False,
     cluster: ClusterNames = None,
+    records_namespace: RecordsNamespace = RECORDS_NAMESPACE,
     verbosity: Verbosity = 0,
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
@@ -70,8 +75,8 @@ def resume(
         from mover import api
         from mover.report import summary
 
-        source = api.ClusterRef(kubeconfig, kubeconfig_context)
-        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
+        source = api.ClusterRef(kubeconfig, kubeconfig_context, records_namespace=records_namespace)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context, records_namespace=records_namespace)
         with teller.watching() as listener:
             scope = "" if all_namespaces else namespace
             done = run(api.resume_async(source, target, scope, listener, clusters=cluster or ()))
@@ -87,6 +92,7 @@ def rollback(
     namespace: Namespace = None,
     all_namespaces: AllNamespaces = False,
     cluster: ClusterNames = None,
+    records_namespace: RecordsNamespace = RECORDS_NAMESPACE,
     verbosity: Verbosity = 0,
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
@@ -102,8 +108,8 @@ def rollback(
     with Telling(verbosity, output=output, log_format=log_format, metrics_file=metrics_file).begun() as teller:
         from mover import api
 
-        source = api.ClusterRef(kubeconfig, kubeconfig_context)
-        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
+        source = api.ClusterRef(kubeconfig, kubeconfig_context, records_namespace=records_namespace)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context, records_namespace=records_namespace)
         with teller.watching() as listener:
             scope = "" if all_namespaces else namespace
             report = run(api.rollback_async(source, target, scope, listener, clusters=cluster or ()))

@@ -30,6 +30,7 @@ from mover.cli.options import (
     OrderBy,
     OutputFormat,
     ParallelUnits,
+    RecordsNamespace,
     ReportFile,
     Rolling,
     Selector,
@@ -48,6 +49,7 @@ from mover.cli.series import tell_series
 from mover.cli.sharding import move_shard, require_shardable
 from mover.cli.telling import Teller, Telling
 from mover.cli.terminal import fail, run
+from mover.names import RECORDS_NAMESPACE
 
 if TYPE_CHECKING:
     from mover.api import ClusterRef
@@ -129,6 +131,7 @@ def move(
     hide_api_warnings: Annotated[
         HiddenWarnings, typer.Option(help="API server warnings to hide.")
     ] = HiddenWarnings.DEFAULT,
+    records_namespace: RecordsNamespace = RECORDS_NAMESPACE,
     verbosity: Verbosity = 0,
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
@@ -180,8 +183,8 @@ def move(
         from mover.models import MoveOptions, RollingOptions
         from mover.shard import shard_of
 
-        source = api.ClusterRef(kubeconfig, kubeconfig_context, max_requests)
-        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context, max_requests)
+        source = api.ClusterRef(kubeconfig, kubeconfig_context, max_requests, records_namespace=records_namespace)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context, max_requests, records_namespace=records_namespace)
         options = MoveOptions(
             namespace=namespaces[0],
             clusters=tuple(cluster or ()),

@@ -151,6 +151,15 @@ IncludeReferenced = Annotated[
 MaxRequests = Annotated[
     int | None, typer.Option(min=1, help="How many requests may be under way to each cluster at once, at most.")
 ]
+RecordsNamespace = Annotated[
+    str,
+    typer.Option(
+        help="Namespace of the records and leases of moves, on both clusters, to which only those may write who may "
+        "direct moves. The same for every command of a move. Default: one of our own name.",
+        metavar="NAME",
+        show_default=False,
+    ),
+]
 Verbosity = Annotated[
     int,
     typer.Option(

@@ -16,6 +16,7 @@ from mover.cli.options import (
     MetricsFile,
     Namespace,
     OutputFormat,
+    RecordsNamespace,
     ToKubeconfig,
     ToKubeconfigContext,
     ToldAs,
@@ -23,6 +24,7 @@ from mover.cli.options import (
 )
 from mover.cli.telling import Telling
 from mover.cli.terminal import REFUSED, fail, run
+from mover.names import RECORDS_NAMESPACE
 from mover.pivot.choices import IRONIC_OPERATOR_PLACE, OPERATOR_PLACE, Step
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def pivot(
         float, typer.Option(min=0, help="Seconds to wait for hosts that are about to change; default: refuse.")
     ] = 0.0,
     dry_run: DryRunFlag = False,
+    records_namespace: RecordsNamespace = RECORDS_NAMESPACE,
     verbosity: Verbosity = 0,
     output: ToldAs = OutputFormat.TEXT,
     log_format: LogAs = LogFormat.TEXT,
@@ -73,9 +76,11 @@ def pivot(
         from mover.pivot.run import pivot as run_pivot
         from mover.report import summary
 
-        source = ClusterRef(kubeconfig, kubeconfig_context)
+        source = ClusterRef(kubeconfig, kubeconfig_context, records_namespace=records_namespace)
         given = to_kubeconfig is not None or to_kubeconfig_context is not None
-        target = ClusterRef(to_kubeconfig, to_kubeconfig_context) if given else None
+        target = (
+            ClusterRef(to_kubeconfig, to_kubeconfig_context, records_namespace=records_namespace) if given else None
+        )
         options = _pivot_options(
             move=MoveOptions(namespace=namespace or None, wait_hosts_s=wait_hosts),
             cluster=cluster,

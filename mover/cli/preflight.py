@@ -23,6 +23,7 @@ from mover.cli.options import (
     Namespace,
     Output,
     OutputFormat,
+    RecordsNamespace,
     Selector,
     Skip,
     StrictLabels,
@@ -32,6 +33,7 @@ from mover.cli.options import (
     WarnOnly,
 )
 from mover.cli.terminal import REFUSED, errors_shown, fail, new_console, print_all, print_json, run
+from mover.names import RECORDS_NAMESPACE
 
 if TYPE_CHECKING:
     from mover.api import ClusterRef
@@ -61,6 +63,7 @@ def preflight(
     skip: Skip = None,
     warn_only: WarnOnly = False,
     include_referenced: IncludeReferenced = False,
+    records_namespace: RecordsNamespace = RECORDS_NAMESPACE,
     output: Output = OutputFormat.TEXT,
     verbosity: Verbosity = 0,
 ) -> None:
@@ -95,8 +98,8 @@ def preflight(
             warn_only=warn_only,
             include_referenced=include_referenced,
         )
-        source = api.ClusterRef(kubeconfig, kubeconfig_context)
-        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context)
+        source = api.ClusterRef(kubeconfig, kubeconfig_context, records_namespace=records_namespace)
+        target = api.ClusterRef(to_kubeconfig, to_kubeconfig_context, records_namespace=records_namespace)
         _show(run(_found(source, target, options, plan)), output)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mover.cli.app import app
-from mover.cli.options import Kubeconfig, KubeconfigContext
+from mover.cli.options import Kubeconfig, KubeconfigContext, RecordsNamespace
 from mover.cli.terminal import errors_shown, fail, print_text, run
+from mover.names import RECORDS_NAMESPACE
 
 if TYPE_CHECKING:
     from mover.api import ClusterRef
@@ -38,6 +40,7 @@ def rbac(
     user: Annotated[str | None, typer.Option(help="Grant to this user.", metavar="NAME")] = None,
     kubeconfig: Kubeconfig = None,
     kubeconfig_context: KubeconfigContext = None,
+    records_namespace: RecordsNamespace = RECORDS_NAMESPACE,
 ) -> None:
     """Prints the Roles and bindings that a user or ServiceAccount needs for a move, a resume and a rollback.
 
@@ -51,7 +54,8 @@ def rbac(
         from mover.api import ClusterRef
 
         given = kubeconfig is not None or kubeconfig_context is not None
-        move = _move(ClusterRef(kubeconfig, kubeconfig_context) if given else None, namespace, to_namespace)
+        found = _move(ClusterRef(kubeconfig, kubeconfig_context) if given else None, namespace, to_namespace)
+        move = replace(found, records_namespace=records_namespace)
         sides: tuple[Side, ...] = ("source", "target")
         print_text("---\n".join(_printed(move, one, subject) for one in sides if side in (Sides.BOTH, one)).rstrip())
 

@@ -22,7 +22,7 @@ from graph.order import Order
 from graph.resource import Object, ObjectKey
 from mover.checks.ties import check_left_dependents, check_split
 from mover.differences import content
-from mover.discovery import again, deletion_webhooks
+from mover.discovery import SECRETS, again, deletion_webhooks
 from mover.errors import BlockedError, Difference, StoppedError, VerificationError
 from mover.events import Listener, Noted
 from mover.execute.announcing import announce_moved
@@ -40,7 +40,7 @@ from mover.kube import Cluster
 from mover.models import Phase
 from mover.pause import Pause, united
 from mover.planning import Plan, make_plan
-from mover.record import PauseEntry, digest_of
+from mover.record import PauseEntry
 from mover.stripping import is_stripped
 from mover.verify import Made, compare_copies, read_objects, source_drift
 
@@ -212,12 +212,18 @@ class Forward:
             is_ahead = phase is Phase.COPYING_AHEAD
             done = self._clock.counter(phase, "copied" if is_ahead else "created")
             await copier.copy_all(done, ahead=is_ahead)
+            self._note_made(copier)
         except ForeignObjectError as error:
             # Recorded, so that a rollback does not take it for a copy.
             keys = tuple((key.group, key.kind, key.namespace, key.name) for key in error.keys)
             await self._journal.advance(phase, foreign=(*self._journal.record.foreign, *keys))
             raise
         return copier
+
+    def _note_made(self, copier: Copier) -> None:
+        """Takes note of the UIDs of copied Secrets: what is in them is not recorded, not as a digest either."""
+        secrets = [obj for obj in self.plan.selection.selected if obj.type == SECRETS and obj.uid in copier.created]
+        self._journal.note_made({self.plan.image(obj).key: copier.new_uids[obj.uid] for obj in secrets})
 
     async def _require_own(self, made: Mapping[str, str], known: Collection[ObjectKey]) -> None:
         """What is on the target was put there by an earlier run of this move, and by nobody else.
@@ -227,13 +233,14 @@ class Forward:
         """
         if not made:
             return
-        digests = {entry.key: entry.digests for entry in self._journal.record.copies}
+        entries = {entry.key: entry for entry in self._journal.record.copies}
         images = {uid: self.plan.image(self.plan.object(uid)) for uid in self.plan.creation.sequence if uid in made}
         there = {obj.key: obj for obj in await read_objects(self._target, tuple(images.values()))}
         foreign = [
             image.key
             for image in images.values()
-            if image.key not in known or (image.key in there and digest_of(there[image.key]) not in digests[image.key])
+            if image.key not in known
+            or (image.key in there and not entries[image.key].describes(there[image.key], image))
         ]
         if foreign:
             raise ForeignObjectError(foreign, self._target.name)
@@ -367,7 +374,7 @@ class Forward:
 
     async def _remove(self, copier: Copier, remover: Remover, order: Order) -> None:
         objects = {uid: self.plan.object(uid) for uid in order.sequence}
-        _require_copies(copier, objects, self._source)
+        _require_copies(copier, objects, self._journal.record.used, self._source)
         await remover.remove_all(objects, order, self._clock.counter(Phase.DELETING, "deleted"))
 
     async def _take_along(self, copier: Copier, arrived: Sequence[Object]) -> None:
@@ -445,9 +452,9 @@ def _require_same(appeared: Sequence[Object], vanished: Sequence[Object], source
         )
 
 
-def _require_copies(copier: Copier, originals: Mapping[str, Object], source: Cluster) -> None:
-    """The last look before anything is deleted: every original has a copy."""
-    lost = [obj for uid, obj in originals.items() if uid not in copier.new_uids]
+def _require_copies(copier: Copier, originals: Mapping[str, Object], used: Collection[str], source: Cluster) -> None:
+    """The last look before anything is deleted: every original has a copy, that was made and read back."""
+    lost = [obj for uid, obj in originals.items() if uid not in copier.new_uids or uid in used]
     if lost:
         raise BlockedError(
             f"{lost[0].key} of the {source.name} cluster has no copy; nothing more is deleted",

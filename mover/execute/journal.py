@@ -26,21 +26,25 @@ from mover.errors import (
     AlreadyExistsError,
     ApiError,
     ConflictError,
+    ForbiddenError,
     NotFoundError,
     SupersededError,
     TransientError,
 )
 from mover.kube import Cluster
-from mover.kube.cluster import Written
+from mover.kube.cluster import Written, collection_path
 from mover.models import MANAGER, Phase
-from mover.record import NAMESPACE, CopyEntry, Encoded, Record, RecordError, chunk_name, decode, encode, name_of
+from mover.names import shown
+from mover.record import CopyEntry, Encoded, Head, Record, RecordError, chunk_name, decode, encode, name_of, read_head
 from mover.scope import overlap
 
 WRITE = "write"
 """The field of the head that names the write that it is of."""
 log = logging.getLogger("capi-mover.execute")
 _HEADS = {"labelSelector": f"{codec.LABEL}=head"}
-_COLLECTION = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+_PARTS = {"labelSelector": f"{codec.LABEL}=part"}
+_BEFORE = "default"
+"""Where versions up to format 1 kept their records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,11 @@ class Journal:
         new = {image.key: CopyEntry.of(image, known.get(image.key)) for image in images}
         return tuple({**known, **new}.values())
 
+    def note_made(self, uids: Mapping[ObjectKey, str]) -> None:
+        """Takes note of copies that are on the target now, by their UIDs; written with what is advanced next."""
+        copies = tuple(entry.made_as(uids[entry.key]) if entry.key in uids else entry for entry in self.record.copies)
+        self.record = self.record.model_copy(update={"copies": copies})
+
     async def begin_rollback(self) -> None:
         """Writes to the source that the move is undone; from then on nothing of it can be carried out."""
         record = self.record.model_copy(update={"phase": Phase.ROLLING_BACK})
@@ -172,7 +181,7 @@ class _Side:
         self._cluster = cluster
         self._scope = record.scope
         self._move = record.id
-        self._key = ObjectKey("", "ConfigMap", NAMESPACE, name_of(record.scope))
+        self._key = ObjectKey("", "ConfigMap", cluster.records_namespace, name_of(record.scope))
         self._parts: frozenset[str] | None = None
         self._head: _Head | None = None
         self._is_to_be_read = False
@@ -182,10 +191,10 @@ class _Side:
     async def read(self) -> Record | None:
         """Returns the record that is there, None without one; later writes follow what was read."""
         self._is_to_be_read = True
-        found = await read_head(self._cluster, self._scope)
+        found = await _head_object(self._cluster, self._scope)
         self._is_to_be_read = False
         self._head = None if found is None else _Head.of(found)
-        return None if found is None else await _record_of(self._cluster, self._scope, found)
+        return None if found is None else await _read(self._cluster, found.body())
 
     async def require_own(self) -> None:
         """What is there was last written here, or read when the move was resumed.
@@ -193,7 +202,7 @@ class _Side:
         Raises:
             SupersededError: Somebody else has written or removed it.
         """
-        found = await read_head(self._cluster, self._scope)
+        found = await _head_object(self._cluster, self._scope)
         if found is None and self._head is not None and not self._is_being_removed:
             raise _ended(self._move)
         if found is not None and (self._head is None or found.resource_version != self._head.version):
@@ -221,12 +230,12 @@ class _Side:
             await self._read_late()
         name = uuid.uuid4().hex
         self._sent.add(name)
-        stamped = {**body, "data": {**body["data"], WRITE: name}}
+        stamped = {**_placed(self._cluster, body), "data": {**body["data"], WRITE: name}}
         while True:
             try:
                 written = await self._send_head(stamped)
             except (AlreadyExistsError, ConflictError, NotFoundError) as error:
-                found = await read_head(self._cluster, self._scope)
+                found = await _head_object(self._cluster, self._scope)
                 if found is None:
                     raise _ended(self._move) from error
                 if self._recognise(found).write != name:
@@ -271,14 +280,14 @@ class _Side:
         if self._is_to_be_read:
             await self._read_late()
         while self._head is not None or self._sent:
-            head = self._head or self._recognised(await read_head(self._cluster, self._scope))
+            head = self._head or self._recognised(await _head_object(self._cluster, self._scope))
             try:
                 if head is not None:
                     await self._cluster.delete(CONFIG_MAPS, self._key, uid=head.uid, resource_version=head.version)
             except NotFoundError:
                 log.debug("%s: the record %s is gone already", self._cluster.name, self._key.name)
             except ConflictError:
-                self._head = self._recognised(await read_head(self._cluster, self._scope))
+                self._head = self._recognised(await _head_object(self._cluster, self._scope))
                 continue
             self._head, self._sent = None, set()
         for name in sorted(await _parts_of(self._cluster, self._scope) if parts is None else parts):
@@ -317,13 +326,13 @@ def _taken_over(found: Object, move: str, cluster: Cluster) -> SupersededError:
     other, holder = str(data.get("id") or ""), str(data.get("holder") or "")
     if other != move:
         return SupersededError(
-            f"The {cluster.name} cluster has the record of another move, {other or 'without an ID'}, in place of that "
-            f"of the move {move}; this program changes nothing more",
+            f"The {cluster.name} cluster has the record of another move, {shown(other) or 'without an ID'}, in place "
+            f"of that of the move {move}; this program changes nothing more",
             holder,
         )
     return SupersededError(
-        f"Another capi-mover has taken over the move {move}: {holder or 'somebody'} has written its record on the "
-        f"{cluster.name} cluster (phase {data.get('phase')}); this program changes nothing more",
+        f"Another capi-mover has taken over the move {move}: {shown(holder) or 'somebody'} has written its record on "
+        f"the {cluster.name} cluster (phase {shown(str(data.get('phase')))}); this program changes nothing more",
         holder,
     )
 
@@ -340,32 +349,84 @@ async def read_record(cluster: Cluster, scope: str) -> Record | None:
     Raises:
         RecordError: It is damaged or of another version.
     """
-    found = await read_head(cluster, scope)
-    return None if found is None else await _record_of(cluster, scope, found)
+    found = await _head_object(cluster, scope)
+    return None if found is None else await _read(cluster, found.body())
 
 
-async def read_head(cluster: Cluster, scope: str) -> Object | None:
+async def _head_object(cluster: Cluster, scope: str) -> Object | None:
     """Returns the ConfigMap that is the head of a record, None without one."""
     try:
-        return await cluster.get(CONFIG_MAPS, NAMESPACE, name_of(scope))
+        return await cluster.get(CONFIG_MAPS, cluster.records_namespace, name_of(scope))
     except NotFoundError:
         return None
 
 
-async def _record_of(cluster: Cluster, scope: str, found: Object) -> Record:
-    head = found.body()
+async def _read(cluster: Cluster, body: Mapping[str, Any]) -> Record:
+    """Returns the record that a head begins.
+
+    Raises:
+        RecordError: It is damaged, of another version, or says what no record can say.
+    """
     try:
-        return decode(head, await _read_chunks(cluster, scope, head.get("data") or {}))
-    except (KeyError, NotFoundError) as error:
-        what = f"The move record {name_of(scope)} of the {cluster.name} cluster is damaged: {error} is missing"
-        raise RecordError(what) from error
+        return decode(body, await _read_chunks(cluster, read_head(body)))
+    except NotFoundError as error:
+        raise RecordError(body["metadata"]["name"], f"it is damaged: {error} is missing").on(cluster.name) from error
+    except RecordError as error:
+        raise error.on(cluster.name) from error
 
 
-async def list_records(cluster: Cluster) -> tuple[Record, ...]:
-    """Returns the records of all moves that `cluster` takes part in, by scope."""
-    scopes = sorted(head["metadata"]["annotations"][codec.SCOPE_ANNOTATION] for head in await _heads(cluster))
-    records = await all_of(read_record(cluster, scope) for scope in scopes)
-    return tuple(record for record in records if record is not None)
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records that a cluster has.
+
+    Attributes:
+        readable: Those of moves, by scope.
+        unreadable: What is wrong with each of the others; nothing is done by them, and they are in nobody's way.
+    """
+
+    readable: tuple[Record, ...] = ()
+    unreadable: tuple[RecordError, ...] = ()
+
+
+async def list_records(cluster: Cluster) -> Records:
+    """Returns the records of all moves that `cluster` takes part in, and what looks like records and is none.
+
+    Those that versions before have left in the namespace `default` are among the latter.
+    """
+    found = await all_of(_read_or_not(cluster, body) for body in await _heads(cluster, cluster.records_namespace))
+    readable = [record for record in found if isinstance(record, Record)]
+    unreadable = [error for error in found if isinstance(error, RecordError)]
+    return Records(
+        tuple(sorted(readable, key=lambda record: record.scope)),
+        (*sorted(unreadable, key=str), *await earlier_records(cluster)),
+    )
+
+
+async def _read_or_not(cluster: Cluster, body: Mapping[str, Any]) -> Record | RecordError:
+    try:
+        return await _read(cluster, body)
+    except RecordError as error:
+        return error
+
+
+async def earlier_records(cluster: Cluster) -> tuple[RecordError, ...]:
+    """Returns what there is in the namespace that versions before kept their records in: it is not followed.
+
+    Whoever may not look there has none of them.
+    """
+    if cluster.records_namespace == _BEFORE:
+        return ()
+    try:
+        found = await _heads(cluster, _BEFORE)
+    except (ForbiddenError, NotFoundError):
+        return ()
+    names = sorted(shown(str(body["metadata"]["name"])) for body in found)
+    what = f"records are kept in the namespace {cluster.records_namespace} now, which others cannot write to"
+    remedy = (
+        "If a move of yours was interrupted, finish it with the version that began it. Else delete what is there: "
+        f"kubectl -n {_BEFORE} delete configmap -l {codec.LABEL}"
+    )
+    return tuple(RecordError(f"{_BEFORE}/{name} of the {cluster.name} cluster", what, remedy) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,45 +439,63 @@ class UnderWay:
 
 
 async def under_way(cluster: Cluster, scopes: Collection[str]) -> tuple[UnderWay, ...]:
-    """Returns the moves that `cluster` takes part in and that overlap with one of the scopes, by scope."""
-    heads = [(head["metadata"]["annotations"][codec.SCOPE_ANNOTATION], head) for head in await _heads(cluster)]
+    """Returns the moves that `cluster` takes part in and that overlap with one of the scopes, by scope.
+
+    What only looks like the record of a move is in nobody's way, but for a move of that very name.
+    """
+    heads = [_head_or_none(body) for body in await _heads(cluster, cluster.records_namespace)]
     found = [
-        UnderWay(scope, head["data"]["id"], head["data"]["phase"])
-        for scope, head in heads
-        if any(overlap(scope, other) for other in scopes)
+        UnderWay(head.scope, head.id, head.phase)
+        for head in heads
+        if head is not None and any(overlap(head.scope, other) for other in scopes)
     ]
     return tuple(sorted(found, key=lambda move: move.scope))
 
 
-async def _heads(cluster: Cluster) -> Sequence[Mapping[str, Any]]:
-    return await cluster.list_names(_COLLECTION, _HEADS)
+def _head_or_none(body: Mapping[str, Any]) -> Head | None:
+    try:
+        return read_head(body)
+    except RecordError:
+        return None
 
 
-async def _read_chunks(cluster: Cluster, scope: str, data: Mapping[str, str]) -> list[dict[str, Any]]:
-    names = [chunk_name(scope, data["digest"], number) for number in range(1, int(data["parts"]))]
-    return [obj.body() for obj in await all_of(cluster.get(CONFIG_MAPS, NAMESPACE, name) for name in names)]
+async def _heads(cluster: Cluster, namespace: str) -> Sequence[Mapping[str, Any]]:
+    return await cluster.list_names(collection_path(CONFIG_MAPS, namespace), _HEADS)
+
+
+async def _read_chunks(cluster: Cluster, head: Head) -> list[dict[str, Any]]:
+    names = [chunk_name(head.scope, head.digest, number) for number in range(1, head.parts)]
+    space = cluster.records_namespace
+    return [obj.body() for obj in await all_of(cluster.get(CONFIG_MAPS, space, name) for name in names)]
 
 
 async def _parts_of(cluster: Cluster, scope: str) -> frozenset[str]:
     """Returns the names of the further parts that are there, of whatever record of the scope."""
-    found = [
-        part["metadata"] for part in await cluster.list_names(_COLLECTION, {"labelSelector": f"{codec.LABEL}=part"})
-    ]
-    return frozenset(part["name"] for part in found if part["annotations"][codec.SCOPE_ANNOTATION] == scope)
+    path = collection_path(CONFIG_MAPS, cluster.records_namespace)
+    found = [part["metadata"] for part in await cluster.list_names(path, _PARTS)]
+    return frozenset(
+        part["name"] for part in found if (part.get("annotations") or {}).get(codec.SCOPE_ANNOTATION) == scope
+    )
 
 
 async def _put(cluster: Cluster, body: Mapping[str, Any]) -> None:
     """Creates or overwrites a further part."""
+    placed = _placed(cluster, body)
     try:
-        await cluster.create(CONFIG_MAPS, body, manager=MANAGER)
+        await cluster.create(CONFIG_MAPS, placed, manager=MANAGER)
     except AlreadyExistsError:
-        key = ObjectKey("", "ConfigMap", NAMESPACE, body["metadata"]["name"])
-        await cluster.merge_patch(CONFIG_MAPS, key, body, manager=MANAGER)
+        key = ObjectKey("", "ConfigMap", cluster.records_namespace, body["metadata"]["name"])
+        await cluster.merge_patch(CONFIG_MAPS, key, placed, manager=MANAGER)
+
+
+def _placed(cluster: Cluster, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a ConfigMap of a record with the namespace that records are in on a cluster."""
+    return {**body, "metadata": {**body["metadata"], "namespace": cluster.records_namespace}}
 
 
 async def _remove(cluster: Cluster, name: str) -> None:
     try:
-        found = await cluster.get(CONFIG_MAPS, NAMESPACE, name)
+        found = await cluster.get(CONFIG_MAPS, cluster.records_namespace, name)
         await cluster.delete(CONFIG_MAPS, found.key, uid=found.uid, resource_version=found.resource_version)
     except NotFoundError:
         return

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
-from mover.errors import ApiError, StoppedError, SupersededError, TransientError
+from mover.errors import ApiError, ForbiddenError, NotFoundError, StoppedError, SupersededError, TransientError
 from mover.events import Listener, ignore
+from mover.execute import records_namespace
 from mover.execute.holders import is_gone, this_holder
 from mover.execute.lease_object import LEASES, Lease, LeaseHeldError
 from mover.kube import Cluster
@@ -160,6 +161,8 @@ async def held(
 ) -> AsyncIterator[Claim]:
     """Holds the lease on a move while the body runs; the body is cancelled if the lease is lost, unless it may lapse.
 
+    The namespace that it is in is made if it is missing, and stays for as long as it is held.
+
     Args:
         cluster: Where the lease is.
         scope: What the body works on.
@@ -170,6 +173,7 @@ async def held(
         LeaseHeldError: Somebody else holds it.
         LeaseLostError: It could not be kept.
         SupersededError: Somebody else has taken it over.
+        StoppedError: There is no namespace for it, and none may be made.
     """
     lease = Lease(cluster, scope, listener)
     await lease.outwait()
@@ -180,7 +184,7 @@ async def held(
 @asynccontextmanager
 async def holding(lease: Lease, clusters: Collection[Cluster]) -> AsyncIterator[Claim]:
     """Takes a lease and holds it while the body runs, which writes to `clusters`; see `held`."""
-    await lease.take()
+    await _take(lease)
     try:
         await lease.outwait()
     except BaseException:
@@ -201,6 +205,26 @@ async def holding(lease: Lease, clusters: Collection[Cluster]) -> AsyncIterator[
         if claim.has_stopped_body and body is not None:
             body.uncancel()
         await lease.give_up(is_anothers=claim.is_anothers)
+
+
+async def _take(lease: Lease) -> None:
+    """Takes a lease, in a namespace that stays: it is made if it is missing, and may be one that is about to go."""
+    while True:
+        may_go = await records_namespace.provide(lease.cluster)
+        try:
+            await lease.take()
+        except (ForbiddenError, NotFoundError):
+            # The server refuses whatever is created in a namespace that goes.
+            if may_go and not await records_namespace.stays(lease.cluster):
+                continue
+            raise
+        try:
+            if not may_go or await records_namespace.stays(lease.cluster):
+                return
+        except BaseException:
+            await lease.give_up(is_anothers=False)
+            raise
+        await lease.give_up(is_anothers=False)
 
 
 async def _keep(claim: Claim, body: asyncio.Task[object] | None) -> None:

@@ -37,8 +37,9 @@ from mover.kube import LEASE_S, Cluster
 from mover.kube.cluster import object_path
 from mover.models import MANAGER
 from mover.moment import micro_time, sleepless_s
-from mover.record import NAMESPACE, SCOPE_ANNOTATION, name_of
-from mover.scope import described, overlap
+from mover.names import shown
+from mover.record import SCOPE_ANNOTATION, name_of
+from mover.scope import described, is_scope, overlap
 
 LEASES = ResourceType("coordination.k8s.io", "v1", "Lease", "leases")
 _LONGEST_S = 3600
@@ -52,7 +53,7 @@ class LeaseHeldError(StoppedError):
 
     def __init__(self, cluster: str, scope: str, holder: str) -> None:
         super().__init__(
-            f"Another capi-mover works on {described(scope)} of the {cluster} cluster: {holder}",
+            f"Another capi-mover works on {described(scope)} of the {cluster} cluster: {shown(holder)}",
             "Wait until it has ended; if it is gone, its lease ends by itself within seconds",
         )
         self.holder = holder
@@ -75,7 +76,7 @@ class Lease:
         self._listener = listener
         self._work = uuid.uuid4().hex[:8]
         self._holder = f"{this_holder()}/{self._work}"
-        self._key = ObjectKey(LEASES.group, LEASES.kind, NAMESPACE, name_of(scope))
+        self._key = ObjectKey(LEASES.group, LEASES.kind, cluster.records_namespace, name_of(scope))
         self._acquired = micro_time()
         self._uid = ""
         self._version = ""
@@ -97,12 +98,12 @@ class Lease:
         Raises:
             LeaseHeldError: One of them has renewed it, or is at work in this process.
         """
-        found = (await self.cluster.list(LEASES, NAMESPACE)).objects
+        found = (await self.cluster.list(LEASES, self._key.namespace)).objects
         await all_of(self._outwait(other) for other in found if self._is_in_the_way(other))
 
     def _is_in_the_way(self, other: Object) -> bool:
         scope = other.annotations.get(SCOPE_ANNOTATION)
-        if other.key != self._key and (scope is None or not overlap(scope, self.scope)):
+        if other.key != self._key and (scope is None or not is_scope(scope) or not overlap(scope, self.scope)):
             return False
         return not self._is_free(other)
 
@@ -147,7 +148,9 @@ class Lease:
 
     async def _wait_for_change(self, lease: Object, timeout_s: float) -> None:
         """Returns at the next change of a lease, or when the server ends the watch."""
-        async with aclosing(self.cluster.watch(LEASES, NAMESPACE, lease.resource_version, timeout_s)) as events:
+        async with aclosing(
+            self.cluster.watch(LEASES, self._key.namespace, lease.resource_version, timeout_s)
+        ) as events:
             async for event in events:
                 if event.kind != "BOOKMARK" and event.object.key == lease.key:
                     return
@@ -276,7 +279,7 @@ class Lease:
 
     async def _read(self, name: str) -> Object | None:
         try:
-            return await self.cluster.get(LEASES, NAMESPACE, name)
+            return await self.cluster.get(LEASES, self._key.namespace, name)
         except NotFoundError:
             return None
 
@@ -309,7 +312,7 @@ class Lease:
             "renewTime": now,
         }
         marked = {"annotations": {SCOPE_ANNOTATION: self.scope}}
-        metadata = {"namespace": NAMESPACE, "name": self._key.name, **marked, **identity}
+        metadata = {"namespace": self._key.namespace, "name": self._key.name, **marked, **identity}
         return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}, now_s
 
 

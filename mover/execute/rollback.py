@@ -8,20 +8,22 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from graph import rules
-from graph.resource import ResourceType
-from mover.concurrency import all_of
-from mover.discovery import NAMESPACES, movable_types
+from mover.discovery import NAMESPACES
 from mover.errors import (
+    ConflictError,
     ForbiddenError,
+    InvalidError,
     MoverError,
     NotFoundError,
     PauseTimeoutError,
+    ServerError,
     StoppedError,
     SupersededError,
 )
 from mover.events import Listener, Noted
 from mover.execute.announcing import announce_rolled_back
 from mover.execute.clock import Clock
+from mover.execute.emptiness import UnseenError, contents_of, why_unknown
 from mover.execute.journal import Journal
 from mover.execute.ready import run_each
 from mover.execute.resuming import resume
@@ -30,13 +32,10 @@ from mover.kube import Cluster
 from mover.models import MANAGER, Phase
 from mover.pause import Pause, resume_patch
 from mover.planning import Plan
-from mover.record import Record, digest_of
+from mover.record import Record
 from mover.verify import read_objects
 from mover.waiting import wait_until
 
-# Kubernetes puts this ConfigMap and this ServiceAccount into every namespace by itself.
-_OF_EVERY_NAMESPACE = ("kube-root-ca.crt", "default")
-_OWN_APIS = ("/api/v1", "/apis/apps/v1", "/apis/batch/v1")
 _NAMESPACE_GOES_S = 60.0
 
 
@@ -93,16 +92,19 @@ async def _recognise(target: Cluster, journal: Journal, plan: Plan, made: Collec
     """
     if not made:
         return
-    known = {entry.key: entry.digests for entry in journal.record.copies}
-    there = [obj for obj in await read_objects(target, plan.images()) if obj.uid in made]
-    changed = [obj for obj in there if obj.key in known and digest_of(obj) not in known[obj.key]]
+    known = {entry.key: entry for entry in journal.record.copies}
+    images = {image.key: image for image in plan.images()}
+    there = [obj for obj in await read_objects(target, plan.images()) if obj.uid in made and obj.key in known]
+    changed = [obj for obj in there if not known[obj.key].describes(obj, images.get(obj.key))]
     if changed:
+        journal.note_made({obj.key: obj.uid for obj in changed})
         await journal.advance(journal.record.phase, copies=journal.with_copies(changed))
 
 
 async def _remove_copies(target: Cluster, journal: Journal, plan: Plan, clock: Clock, listener: Listener) -> None:
     removed = clock.counter(Phase.ROLLING_BACK, "removed")
-    await withdraw(target, journal.record, plan.inventory.types, removed)
+    images = {image.key: image for image in plan.images()}
+    await withdraw(target, journal.record, plan.inventory.types, removed, images=images)
     await resume(target, _pauses_of_adopted(journal.record, plan), listener)
     for name in journal.record.namespaces:
         await _remove_namespace(target, name, listener)
@@ -125,37 +127,20 @@ async def _remove_namespace(target: Cluster, name: str, listener: Listener) -> N
     """
     try:
         found = await target.get(NAMESPACES, "", name)
-        if await _is_used(target, name):
-            listener(Noted(f"The namespace {name} of the target stays: others have put something into it"))
+        if others := await contents_of(target, name):
+            listener(Noted(f"The namespace {name} of the target stays: others have put something into it ({others})"))
             return
         if not found.deleting:
-            await target.delete(NAMESPACES, found.key, uid=found.uid)
+            await target.delete(NAMESPACES, found.key, uid=found.uid, resource_version=found.resource_version)
         await wait_until(target, [found], lambda _: "it is being deleted", _NAMESPACE_GOES_S, listener)
     except NotFoundError:
         return
-    except ForbiddenError as error:
-        listener(Noted(f"The namespace {name} of the target stays, as nobody may look whether it is empty: {error}"))
+    except ConflictError:
+        listener(Noted(f"The namespace {name} of the target stays: somebody has changed it meanwhile"))
     except PauseTimeoutError:
         listener(Noted(f"The namespace {name} of the target is still being deleted"))
-
-
-async def _is_used(target: Cluster, name: str) -> bool:
-    """Returns whether there is anything in a namespace: movable objects, or Kubernetes' own workloads and services."""
-    types = [resource for resource in await movable_types(target) if resource.namespaced]
-    own = [resource for path in _OWN_APIS for resource in await _served(target, path)]
-    pages = await all_of(target.list_metadata(resource, name) for resource in (*types, *own))
-    return any(obj.key.name not in _OF_EVERY_NAMESPACE for page in pages for obj in page.objects)
-
-
-async def _served(target: Cluster, path: str) -> list[ResourceType]:
-    """Returns the namespaced types of one API group that can be listed, without events."""
-    group, _, version = path.removeprefix("/apis/").rpartition("/") if path.startswith("/apis/") else ("", "", "v1")
-    entries = (await target.get_json(path))["resources"]
-    return [
-        ResourceType(group, version, entry["kind"], entry["name"])
-        for entry in entries
-        if entry["namespaced"] and "list" in entry["verbs"] and entry["kind"] != "Event"
-    ]
+    except (ForbiddenError, InvalidError, ServerError, UnseenError) as error:
+        listener(Noted(f"The namespace {name} of the target stays: {why_unknown(error)}"))
 
 
 async def _restore_pauses(source: Cluster, journal: Journal) -> None:

@@ -31,8 +31,10 @@ from mover.execute.forward import Forward, Outcome
 from mover.execute.journal import Found, Journal, find, under_way
 from mover.execute.lease import Claim, Lease, LeaseLostError, held, holding, this_holder
 from mover.execute.rollback import roll_back
+from mover.execute.trust import require_trustworthy
 from mover.kube import Cluster
 from mover.models import MoveOptions, Phase
+from mover.names import shown
 from mover.planning import Mutator, Plan, Rules, make_plan
 from mover.record import Identity, Record
 from mover.scope import described
@@ -176,6 +178,7 @@ async def go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator],
     Raises:
         StoppedError: The record is of a move between other clusters, or a rollback of it has begun.
         SupersededError: Somebody else has ended the move meanwhile, or has taken it over.
+        RecordError: It says what no move of its scope says.
     """
     await _require_same_clusters(clusters, record)
     async with claimed(clusters, record.scope, listener) as claims:
@@ -183,8 +186,9 @@ async def go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator],
         record = journal.record
         if record.is_rolling_back:
             raise StoppedError(f"A rollback of the move {record.id} has begun", "Finish it with: capi-mover rollback")
-        await journal.advance(record.phase, holder=this_holder())
         plan = await _plan_of(clusters.source, record, mutators)
+        await require_trustworthy(clusters.source, clusters.target, record, plan)
+        await journal.advance(record.phase, holder=this_holder())
         listener(clusters.planned(plan))
         return await _run(clusters, claims, journal, plan, listener)
 
@@ -204,11 +208,14 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
             await _require_same_clusters(clusters, record)
             claim = await claims.enter_async_context(held(clusters.target, record.scope, listener, both))
             claims.enter_context(claim.lapsing())
+            target: Cluster | None = clusters.target
         except TransientError as error:
+            target = None
             listener(Noted(f"The target cannot be reached: {error}"))
         journal, found = await Journal.opened(record, *both)
         _require_undoable(journal.record, found)
         plan = await _plan_of(clusters.source, journal.record, mutators)
+        await require_trustworthy(clusters.source, target, journal.record, plan)
         await roll_back(clusters.source, clusters.target, journal, plan, listener)
 
 
@@ -357,7 +364,7 @@ def _parts(keys: Iterable[ObjectKey]) -> tuple[tuple[str, str, str, str], ...]:
 
 async def identity_of(cluster: Cluster) -> Identity:
     """Returns who a cluster is: the UID of its kube-system namespace, whatever its address."""
-    return Identity(uid=(await cluster.get(NAMESPACES, "", "kube-system")).uid, context=cluster.context)
+    return Identity(uid=(await cluster.get(NAMESPACES, "", "kube-system")).uid, context=shown(cluster.context))
 
 
 async def _require_same_clusters(clusters: Clusters, record: Record) -> None:

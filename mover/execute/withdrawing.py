@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 from graph.build import build
 from graph.order import deletion_order
@@ -13,7 +14,7 @@ from mover.discovery import deletion_webhooks, find_type
 from mover.errors import NotFoundError
 from mover.execute.deleting import Remover, settle_nothing
 from mover.kube import Cluster
-from mover.record import CopyEntry, Record, digest_of
+from mover.record import CopyEntry, Record
 
 
 async def withdraw(
@@ -22,6 +23,7 @@ async def withdraw(
     types: Collection[ResourceType],
     done: Callable[[Object], None],
     made: Collection[str] = (),
+    images: Mapping[ObjectKey, Object] = MappingProxyType({}),
 ) -> tuple[ObjectKey, ...]:
     """Deletes the copies that a record names from the target, dependents first.
 
@@ -34,12 +36,13 @@ async def withdraw(
         types: The types of what moves.
         done: Told of each copy that is gone.
         made: UIDs on the target of copies that this program has made, whatever the target has made of them.
+        images: What the copies would be made of now, as far as their originals are there.
     """
     foreign = {ObjectKey(*parts) for parts in record.foreign}
-    digests = {entry.key: entry.digests for entry in record.copies if entry.key not in foreign}
+    entries = {entry.key: entry for entry in record.copies if entry.key not in foreign}
     lists = await all_of(_list(target, types, *space) for space in sorted(set(map(_space, record.copies))))
-    there = [obj for found in lists for obj in found if obj.key in digests]
-    copies = {obj.uid: obj for obj in there if obj.uid in made or digest_of(obj) in digests[obj.key]}
+    there = [obj for found in lists for obj in found if obj.key in entries]
+    copies = {obj.uid: obj for obj in there if obj.uid in made or entries[obj.key].describes(obj, images.get(obj.key))}
     order = deletion_order(select(build(copies.values()), Scope(exactly=frozenset(copies))))
     remover = Remover(target, await deletion_webhooks(target), settle_nothing)
     await remover.remove_all(copies, order, done)

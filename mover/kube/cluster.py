@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import orjson
 
@@ -16,6 +17,7 @@ from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from mover import errors
 from mover.kube import transport
 from mover.kube.transport import Request, Transport
+from mover.names import RECORDS_NAMESPACE, is_segment, is_subdomain, shown
 
 PAGE_SIZE = 500
 LEASE_S = 20.0
@@ -69,6 +71,8 @@ class Cluster:
         context: The kubeconfig context it was reached by.
         default_namespace: The context's namespace, "" if it names none.
         lease_s: How long a lease lasts that is taken on it, in seconds.
+        records_namespace: Where the records and the leases of moves are kept on it.
+        may_leave_records: Whether that namespace was used, and is one that a mover has made.
     """
 
     def __init__(
@@ -79,6 +83,8 @@ class Cluster:
         self.default_namespace = default_namespace
         self.link = link
         self.lease_s = lease_s
+        self.records_namespace = RECORDS_NAMESPACE
+        self.may_leave_records = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -392,15 +398,43 @@ class Cluster:
 
 
 def collection_path(resource: ResourceType, namespace: str = "") -> str:
-    """Returns the URL path of a type's collection, of one namespace or of all."""
-    root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
-    scope = f"/namespaces/{namespace}" if resource.namespaced and namespace else ""
-    return f"{root}{scope}/{resource.plural}"
+    """Returns the URL path of a type's collection, of one namespace or of all.
+
+    Raises:
+        InvalidNameError: One of its parts is no name, and would lead elsewhere.
+    """
+    root = group_path(resource.group, resource.version)
+    scope = f"/namespaces/{_segment(namespace, 'namespace')}" if resource.namespaced and namespace else ""
+    return f"{root}{scope}/{_segment(resource.plural, 'resource')}"
 
 
 def object_path(resource: ResourceType, key: ObjectKey) -> str:
-    """Returns the URL path of an object."""
-    return f"{collection_path(resource, key.namespace)}/{key.name}"
+    """Returns the URL path of an object.
+
+    Raises:
+        InvalidNameError: One of its parts is no name, and would lead elsewhere.
+    """
+    return f"{collection_path(resource, key.namespace)}/{_segment(key.name, 'name')}"
+
+
+def group_path(group: str, version: str) -> str:
+    """Returns the URL path of an API group in one version, as of the core group ("").
+
+    Raises:
+        InvalidNameError: One of them is no name.
+    """
+    if not group:
+        return f"/api/{_segment(version, 'version')}"
+    if not is_subdomain(group):
+        raise errors.InvalidNameError("group", shown(group))
+    return f"/apis/{group}/{_segment(version, 'version')}"
+
+
+def _segment(name: str, what: str) -> str:
+    """Returns a name as one part of a path: whatever it holds, it leads nowhere else."""
+    if not is_segment(name):
+        raise errors.InvalidNameError(what, shown(name))
+    return quote(name, safe="")
 
 
 def _written_by(manager: str) -> Mapping[str, str]:

@@ -258,6 +258,7 @@ class LiveCluster(Cluster):
     def __init__(self, live: Live, belongs: Callable[[Object], bool]) -> None:
         cluster = live.cluster
         super().__init__(cluster.name, cluster.context, cluster.default_namespace, cluster.link, cluster.lease_s)
+        self.records_namespace = cluster.records_namespace
         self._live = live
         self._belongs = belongs
 

@@ -30,10 +30,10 @@ from mover.models import MANAGER
 from mover.pivot.choices import Step
 from mover.pivot.models import PivotOptions
 from mover.pivot.states import STATEFUL, States
-from mover.record import NAMESPACE
 from mover.untrusted import UntrustedError, is_line, is_name, is_namespace, is_time, is_uid, parse_json, shown
 
 NAME: Final = "capi-mover.pivot"
+NAMESPACE: Final = "default"
 FORMAT: Final = 2
 LONGEST: Final = 1024 * 1024
 """A Secret holds no more (bytes)."""

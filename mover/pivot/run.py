@@ -123,7 +123,8 @@ async def _find_target(
         Outcome.DONE,
         (f"the target is the Cluster {found.cluster} at {found.server} ({found.origin})",),
     )
-    return Place(ClusterRef(path), found.cluster, found.text)
+    ref = ClusterRef(path, records_namespace=source.records_namespace)
+    return Place(ref, found.cluster, found.text)
 
 
 async def _run(scene: Scene, progress: _Progress) -> list[MoveReport]:

@@ -7,7 +7,7 @@ not imported here: it needs a library of its own, which only those wait for who 
 from mover.report.bars import BarView
 from mover.report.keeping import Ending, Keeper
 from mover.report.lines import LineView, View
-from mover.report.status import status_lines
+from mover.report.status import status_json, status_lines
 from mover.report.stream import JsonView, error_json, event_json, report_json
 from mover.report.summary import (
     backup_summary,
@@ -32,6 +32,7 @@ __all__ = [
     "report_json",
     "restore_summary",
     "rolling_summary",
+    "status_json",
     "status_lines",
     "summary",
     "summary_of",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from mover.errors import MoverError, RefusedError, VerificationError
 from mover.events import (
     Event,
     InUnit,
+    MoveFound,
     Noted,
     ObjectDone,
     PhaseEnded,
@@ -63,8 +65,8 @@ def event_json(event: Event) -> dict[str, Any]:
             return {"type": "unit-started", "unit": unit, "total": total}
         case UnitEnded(unit, fate, seconds):
             return {"type": "unit-ended", "unit": unit, "fate": fate, "seconds": seconds}
-        case Noted(text):
-            return {"type": "note", "text": text}
+        case Noted():
+            return {"type": "move-found" if isinstance(event, MoveFound) else "note", **asdict(event)}
         case Planned(scope, source, target, selection):
             counts = {"moved": len(selection.moved), "kept": len(selection.kept), "left": len(selection.left)}
             return {"type": "planned", "scope": scope, "source": source, "target": target, **counts}

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+import mover
 from mover.api import move_async, resume_async, rollback_async
 from mover.errors import StoppedError, UsageError
 from tests.crash import points, world
@@ -68,9 +69,17 @@ class Crash:
         return run.last_write
 
     async def resume(self, seeded: World, *, by_move: bool = False) -> None:
-        """Resumes a killed move in this process, by `resume` or by `move` again."""
+        """Resumes a killed move in this process, by `resume` or by `move` again.
+
+        A record on one side alone is left to `resume`: a plain move says so, and stops.
+        """
         clusters = self.pair.source_ref, self.pair.target_ref
-        if by_move or not any(await world.phases(self.pair, seeded.namespace)):
+        phases = await world.phases(self.pair, seeded.namespace)
+        if by_move and any(phases) and not all(phases):
+            with pytest.raises(mover.OtherMoveError):
+                await move_async(*clusters, options(seeded.namespace))
+            by_move = False
+        if by_move or not any(phases):
             await move_async(*clusters, options(seeded.namespace))
         else:
             await resume_async(*clusters, seeded.namespace)

@@ -32,7 +32,7 @@ Change = Callable[[AdminClient], Awaitable[object]]
 
 BEFORE_COMMIT = (Phase.PAUSING, Phase.CREATING, Phase.VERIFYING)
 AFTER_COMMIT = (Phase.DELETING, Phase.RESUMING)
-_LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases"
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Scene:
     async def records(self) -> list[Record]:
         """Returns the records of this move on both clusters, the source's first."""
         refs = (self.pair.source_ref, self.pair.target_ref)
-        found = [record for ref in refs for record in await status_async(ref)]
+        found = [record for ref in refs for record in (await status_async(ref)).readable]
         return [record for record in found if namespace_of(record.scope) == self.namespace]
 
     async def on_source(self) -> Objects:

@@ -22,7 +22,7 @@ from tests.faults.conftest import excuse
 from tests.faults.scene import Scene, at_object, stopped
 from tests.faults.wire import Wire
 
-_LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases"
 _MOVER = """
 import asyncio, sys
 from pathlib import Path

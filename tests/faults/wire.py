@@ -28,9 +28,9 @@ Act = Callable[[Call, Send], Awaitable[bytes]]
 """What becomes of a request: it is given the call and a function that really sends it."""
 
 FOR_EVER = 1_000_000
-_RECORDS = "/api/v1/namespaces/default/configmaps"
+_RECORDS = "/api/v1/namespaces/capi-mover/configmaps"
 _REVIEWS = "/apis/authorization.k8s.io/"
-_LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases"
 
 
 async def lose_answer(call: Call, send: Send) -> bytes:

@@ -13,6 +13,7 @@ from mover import api
 from mover.api import ClusterRef
 from mover.errors import Problem
 from mover.models import MoveOptions
+from mover.names import RECORDS_NAMESPACE
 from tests.faults import policies
 from tests.testbed.client import JSON, AdminClient, AdminError
 from tests.testbed.fleet import Fleet, FleetSpec, build, drafts, model
@@ -82,7 +83,7 @@ class Scene:
 
     async def versions(self) -> Versions:
         """Returns the resourceVersions of all that a move of the fleet may touch on both clusters, by UID."""
-        clients, spaces = (self.pair.on_source, self.pair.on_target), (self.namespace, "default")
+        clients, spaces = (self.pair.on_source, self.pair.on_target), (self.namespace, "default", RECORDS_NAMESPACE)
         types = {*self.types.values(), model.SECRET, model.CONFIG_MAP, _LEASE}
         paths = [collection_path(resource, space) for resource in types for space in spaces]
         lists = [_listed(client, path) for client in clients for path in paths]

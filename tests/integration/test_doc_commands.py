@@ -26,10 +26,14 @@ async def stage(second_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> 
     await made.close()
 
 
-@pytest.mark.parametrize("page", COMMANDS)
-async def test_the_commands_of_a_document_end_as_it_says(stage: Stage, page: str) -> None:
-    stage.begin_page()
-    for command in COMMANDS[page]:
-        outcome = await stage.run(command)
-        assert outcome.exit_code == command.exit_code, f"{command.place}: {command.text}\n{outcome.output}"
-        assert "Traceback" not in outcome.output, f"{command.place}: {command.text}\n{outcome.output}"
+@pytest.mark.parametrize(
+    ("page", "number"), [(page, number) for page in COMMANDS for number in range(len(COMMANDS[page]))]
+)
+async def test_a_command_of_a_document_ends_as_it_says(stage: Stage, page: str, number: int) -> None:
+    """The commands of a document go on with what the earlier ones have left."""
+    command = COMMANDS[page][number]
+    if not number:
+        stage.begin_page()
+    outcome = await stage.run(command)
+    assert outcome.exit_code == command.exit_code, f"{command.place}: {command.text}\n{outcome.output}"
+    assert "Traceback" not in outcome.output, f"{command.place}: {command.text}\n{outcome.output}"

@@ -21,6 +21,7 @@ from mover.events import Event, PhaseStarted
 from mover.execute.run import InterruptedMoveError
 from mover.known_types import known_types
 from mover.models import MoveOptions, Phase
+from mover.names import RECORDS_NAMESPACE as RECORDS
 from mover.permissions import Permission, Side
 from mover.rbac import Move, Subject, side_manifests
 from tests.testbed import inspect, rights
@@ -182,7 +183,7 @@ async def test_the_documented_rights_are_enough_and_nothing_is_granted_that_is_n
     # Of kinds without objects nothing is asked but that there are none, and that none appears; the move record is made
     # of ConfigMaps.
     kinds = {(resource.group, resource.plural) for resource in known_types()}
-    bare = [found for found in used if (found.group, found.resource) in kinds - moved and found.namespace != "default"]
+    bare = [found for found in used if (found.group, found.resource) in kinds - moved and found.namespace != RECORDS]
     assert {(found.side, found.verb) for found in bare} == {("source", "list"), ("source", "watch")}
     others = [found for found in unused if (found.group, found.resource.partition("/")[0]) not in kinds]
     assert {(found.side, found.verb, found.resource) for found in others} <= BESIDE

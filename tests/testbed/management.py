@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from mover.names import RECORDS_NAMESPACE
 from tests.durations import counted
 from tests.testbed import gobuild, kind
 from tests.testbed.client import AdminClient
@@ -54,7 +55,12 @@ def management_crds(versions: Versions) -> tuple[Crd, ...]:
 
 
 async def initialise(kubeconfig: Path, crds: Iterable[Crd], versions: Versions) -> None:
-    """Installs the CRDs and the provider inventory, as `clusterctl init` would."""
+    """Installs the CRDs and the provider inventory, as `clusterctl init` would, and prepares where records are kept.
+
+    A namespace that a mover makes goes with each move, and the next one waits for that: it has a test of its own.
+    """
     async with AdminClient(kubeconfig) as client:
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": RECORDS_NAMESPACE}}
+        await client.create("/api/v1/namespaces", space)
         await install(client, crds)
         await install_providers(client, default_providers(versions.cluster_api))

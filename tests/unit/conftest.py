@@ -1,10 +1,24 @@
-"""What the unit tests count."""
+"""What the unit tests count, and what none of them leaves to the next."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
 
 import pytest
 
 from tests.tallies import TALLIES
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Takes back what a command line that a test has run in this process has set for the loggers."""
+    ours = [logging.getLogger("capi-mover"), logging.getLogger("capi-mover.api-warnings")]
+    before = [(logger, logger.level, list(logger.filters)) for logger in ours]
+    yield
+    for logger, level, filters in before:
+        logger.setLevel(level)
+        logger.filters = filters
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

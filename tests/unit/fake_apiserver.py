@@ -20,6 +20,7 @@ from mover.kube import transport as kube_transport
 from mover.kube.cluster import object_path
 from mover.kube.flow import FlowLimits
 from mover.kube.transport import Request, Session, Transport
+from mover.names import RECORDS_NAMESPACE
 from tests.unit.scripted_server import QUICK, Reply, answer, failure, lines, open_transport, serve
 
 
@@ -170,6 +171,7 @@ class FakeApiServer:
         denied: (verb, resource) that its user may not do; nobody is an administrator then.
         history: What has changed, for watches; `put` is not among it.
         forgotten: Watches from an older version have expired.
+        prepared: Whether somebody has made the namespace for the records of moves; it is none of `bodies`.
     """
 
     def __init__(self, name: str = "source") -> None:
@@ -187,6 +189,7 @@ class FakeApiServer:
         self.history: list[Change] = []
         self.forgotten = 0
         self._waiting: list[asyncio.Future[None]] = []
+        self.prepared = True
 
     def index_after(self, version: int) -> int:
         """Returns where in the history that begins which came after a version."""
@@ -272,8 +275,12 @@ class FakeApiServer:
         metadata_only = "PartialObjectMetadata" in request.headers["Accept"]
         if path in self.bodies:
             return answer(200, self.bodies[path])
+        if self.prepared and path == f"/api/v1/namespaces/{RECORDS_NAMESPACE}":
+            return answer(200, {"metadata": {"name": RECORDS_NAMESPACE, "uid": "prepared", "resourceVersion": "1"}})
         if path in _SERVED:
             return answer(200, {"resources": [_resource(*names) for names in _SERVED[path]]})
+        if path in ("/api", "/apis"):
+            return answer(200, {"items": self._discovered(path)})
         if _is_object(path):
             return failure(404, "NotFound")
         wanted = request.query.get("labelSelector", "")
@@ -283,6 +290,29 @@ class FakeApiServer:
         items = [_seen(item, metadata_only=metadata_only) for item in found[start : start + limit]]
         token = str(start + limit) if start + limit < len(found) else ""
         return answer(200, {"metadata": {"resourceVersion": str(self._version), "continue": token}, "items": items})
+
+    def _discovered(self, path: str) -> list[dict[str, Any]]:
+        """Returns what the aggregated discovery tells: what Kubernetes serves itself, and the types of the CRDs."""
+        served: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for root, names in _SERVED.items():
+            group, _, version = root.removeprefix("/apis/").removeprefix("/api/").rpartition("/")
+            served[group, version] = list(names)
+        for key, body in self.bodies.items():
+            if key.startswith("/apis/apiextensions.k8s.io/"):
+                spec = body["spec"]
+                names = spec["names"]
+                found = served.setdefault((spec["group"], spec["versions"][0]["name"]), [])
+                found.append((names["plural"], names["kind"]))
+        return [
+            {
+                "metadata": {"name": group},
+                "versions": [
+                    {"version": version, "freshness": "Current", "resources": list(map(_discovery_of, names))}
+                ],
+            }
+            for (group, version), names in served.items()
+            if bool(group) is (path == "/apis")
+        ]
 
     def _beginning(self, path: str, *, metadata_only: bool) -> list[dict[str, Any]]:
         """Returns the events by which a watch tells what is there."""
@@ -447,11 +477,25 @@ def _in_collection(key: str, path: str) -> bool:
 
 
 _SERVED = {
-    "/api/v1": (("secrets", "Secret"), ("configmaps", "ConfigMap"), ("pods", "Pod")),
+    "/api/v1": (
+        ("secrets", "Secret"),
+        ("configmaps", "ConfigMap"),
+        ("pods", "Pod"),
+        ("serviceaccounts", "ServiceAccount"),
+        ("events", "Event"),
+    ),
     "/apis/apps/v1": (("deployments", "Deployment"),),
+    "/apis/coordination.k8s.io/v1": (("leases", "Lease"),),
+    "/apis/networking.k8s.io/v1": (("networkpolicies", "NetworkPolicy"),),
+    "/apis/rbac.authorization.k8s.io/v1": (("roles", "Role"),),
     "/apis/batch/v1": (("jobs", "Job"),),
 }
 """What Kubernetes serves itself, as its discovery tells it."""
+
+
+def _discovery_of(names: tuple[str, str]) -> dict[str, Any]:
+    plural, kind = names
+    return {"resource": plural, "responseKind": {"kind": kind}, "scope": "Namespaced", "verbs": ["list", "get"]}
 
 
 def _resource(plural: str, kind: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from aiohttp import web
 from graph import rules
 from graph.resource import Object, ObjectKey, ResourceType, parse_object
 from graph.rules import GroupKind
-from mover.api import interrupted, places, planning
+from mover.api import places, planning
 from mover.checks import Findings, check_move
 from mover.discovery import CONFIG_MAPS, CRDS, NAMESPACES, SECRETS, Inventory, Provider, discover
 from mover.events import Event
@@ -164,7 +164,8 @@ class Stage:
         ]
         for server in (self.source, self.target):
             own = {"uid": f"{server.name}-cluster"}
-            server.put(*installed, make(NAMESPACES, "kube-system", metadata=own), make(NAMESPACES, "default"))
+            server.put(*installed, make(NAMESPACES, "default"))
+            server.put(make(NAMESPACES, "kube-system", metadata=own))
         self.source.put(make(NAMESPACES, NAMESPACE, metadata={"labels": {"a": "b"}}), *SMALL, LOOSE, *more)
 
     def everything(self) -> dict[str, dict[str, Any]]:
@@ -183,7 +184,7 @@ class Stage:
     def drop_leases(self) -> None:
         """Does what time does to the leases of a program that was killed or could not reach a cluster."""
         for server in (self.source, self.target):
-            server.bodies.pop(f"/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover.{NAMESPACE}", None)
+            server.bodies.pop(f"/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases/capi-mover.{NAMESPACE}", None)
 
     def clusters(self, fuse: Fuse | None = None) -> Clusters:
         """Returns both clusters as one program reaches them."""
@@ -300,5 +301,5 @@ def meanwhile(server: FakeApiServer, method: str, ending: str, happens: Callable
 
 def lets_connect(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., Awaitable[Cluster]]) -> None:
     """Lets the library connect to the clusters that `connect` returns."""
-    for module in (places, planning, interrupted):
+    for module in (places, planning):
         monkeypatch.setattr(module, "connect", connect)

@@ -69,7 +69,7 @@ async def test_the_originals_are_there_and_the_move_is_committed_when_it_is_told
 
     def look(request: web.Request) -> Reply | None:
         if request.path == EVENTS:
-            head = stage.source.bodies["/api/v1/namespaces/default/configmaps/capi-mover.ns"]
+            head = stage.source.bodies["/api/v1/namespaces/capi-mover/configmaps/capi-mover.ns"]
             seen.append((stage.source.has(CLUSTER), head["data"]["phase"]))
         return None
 

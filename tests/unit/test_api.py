@@ -11,6 +11,7 @@ from mover.api import ClusterRef
 from mover.choices import OnFailure
 from mover.errors import RefusedError, UsageError
 from mover.events import Noted, Traffic
+from mover.execute.journal import Records
 from mover.execute.run import InterruptedMoveError
 from mover.kube import Cluster
 from mover.models import MoveOptions, MoveReport, Phase
@@ -160,16 +161,21 @@ async def test_a_refused_move_changes_nothing(library: Library) -> None:
     assert library.stage.source.writes() == library.stage.target.writes() == []
 
 
+def kept(library: Library) -> MoveOptions:
+    """Returns the options of a move that is left as it is when it fails."""
+    return library.stage.options.model_copy(update={"on_failure": OnFailure.KEEP})
+
+
 async def interrupt(library: Library) -> None:
     refuse(library.stage.target, "POST", "/machines")
     with pytest.raises(InterruptedMoveError):
-        await library.move(library.stage.options.model_copy(update={"on_failure": OnFailure.KEEP}))
+        await library.move(kept(library))
     library.stage.target.before = lambda _: None
 
 
 async def test_a_move_that_was_interrupted_is_finished_by_moving_again(library: Library) -> None:
     await interrupt(library)
-    report = await library.move()
+    report = await library.move(kept(library))
     assert report.verified == len(SMALL)
     assert library.stage.target.has(MACHINE)
     assert not library.stage.source.has(CLUSTER)
@@ -182,7 +188,7 @@ async def test_an_interrupted_move_is_finished_by_resume(library: Library) -> No
     report = await api.resume_async(HERE, THERE, "ns")
     assert report.namespace == "ns"
     assert library.stage.target.has(MACHINE)
-    assert await api.status_async(HERE) == ()
+    assert await api.status_async(HERE) == Records()
 
 
 async def test_an_interrupted_move_is_undone_by_rollback(library: Library) -> None:
@@ -200,7 +206,7 @@ async def test_an_interrupted_rollback_is_finished_before_a_move_begins(library:
     found = await library.stage.record()
     assert found is not None
     assert found.is_rolling_back
-    report = await library.move()
+    report = await library.move(kept(library))
     notes = [event.text for event in library.stage.events if isinstance(event, Noted)]
     assert any("A rollback of the move" in note for note in notes)
     assert report.verified == len(SMALL)
@@ -219,7 +225,7 @@ async def test_the_status_of_either_cluster_shows_the_move(library: Library) -> 
     await interrupt(library)
     one, other = await api.status_async(HERE), await api.status_async(THERE)
     assert one == other
-    assert [(record.scope, record.phase) for record in one] == [("ns", Phase.CREATING)]
+    assert [(record.scope, record.phase) for record in one.readable] == [("ns", Phase.CREATING)]
 
 
 async def test_clusters_that_differ_are_told_apart_by_object(library: Library) -> None:

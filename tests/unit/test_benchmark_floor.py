@@ -19,7 +19,7 @@ def test_reads_rehearsals_reviews_records_and_leases_are_no_writes_of_objects() 
         Request("POST", _PATH, {"dryRun": "All"}, b"{}", created="one"),
         Request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {}, b"{}"),
         Request("POST", record, {}, b"{}", created="capi-mover.fleet"),
-        Request("PUT", "/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover.fleet", {}, b"{}"),
+        Request("PUT", "/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases/capi-mover.fleet", {}, b"{}"),
     )
 
     assert not any(map(is_write_of_object, others))

@@ -13,7 +13,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -44,17 +43,11 @@ MISSING = "/nowhere/kubeconfig"
 
 
 @pytest.fixture(autouse=True)
-def nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Keeps kubeconfigs out of the tests, and the tests' logging settings in."""
+def nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keeps kubeconfigs out of the tests."""
     for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    ours = [logging.getLogger("capi-mover"), logging.getLogger("capi-mover.api-warnings")]
-    before = [(logger, logger.level, list(logger.filters)) for logger in ours]
-    yield
-    for logger, level, filters in before:
-        logger.setLevel(level)
-        logger.filters = filters
 
 
 def run(*arguments: str) -> Result:
@@ -524,7 +517,7 @@ def test_the_types_of_a_cluster_are_granted_if_one_is_named(library: Library, mo
     found = list(yaml.safe_load_all(run("rbac", *flags).stdout))
     assert {manifest["metadata"].get("namespace") for manifest in found} == {
         None,
-        "default",
+        "capi-mover",
         "here",
         "credentials",
         "there",

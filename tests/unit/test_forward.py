@@ -57,7 +57,7 @@ class Records:
 
     def phases(self) -> tuple[str, str]:
         """Returns the phases on source and target, "" without a record."""
-        path = "/api/v1/namespaces/default/configmaps/capi-mover.ns"
+        path = "/api/v1/namespaces/capi-mover/configmaps/capi-mover.ns"
         bodies = (server.bodies.get(path) for server in (self._stage.source, self._stage.target))
         one, other = (body["data"]["phase"] if body else "" for body in bodies)
         return one, other

@@ -173,7 +173,7 @@ def dies_in(phase: Phase, stage: Stage) -> None:
             return None
         if reached:
             raise Killed
-        path = "/api/v1/namespaces/default/configmaps/capi-mover.ns"
+        path = "/api/v1/namespaces/capi-mover/configmaps/capi-mover.ns"
         record = stage.source.bodies.get(path) or {}
         if (record.get("data") or {}).get("phase") == phase.value and request.path != path:
             reached.append(request.path)

@@ -9,14 +9,14 @@ import pytest
 from aiohttp import web
 
 from mover.errors import ApiError, ForbiddenError, MoverError, SupersededError
-from mover.execute.journal import Found, Journal, find, list_records, read_record
+from mover.execute.journal import Found, Journal, Records, find, list_records, read_record
 from mover.models import Phase
 from mover.record import Record, RecordError, encode, name_of
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.scripted_server import Reply, failure, reset
 from tests.unit.test_record import large, record
 
-COLLECTION = "/api/v1/namespaces/default/configmaps"
+COLLECTION = "/api/v1/namespaces/capi-mover/configmaps"
 
 
 def names(server: FakeApiServer) -> list[str]:
@@ -114,11 +114,11 @@ async def test_a_record_that_somebody_has_emptied_is_an_error_of_ours() -> None:
 
 async def test_the_moves_of_a_cluster_are_listed_by_what_they_move() -> None:
     server = FakeApiServer()
-    assert await list_records(server.direct()) == ()
+    assert await list_records(server.direct()) == Records()
     known = [record(scope=scope) for scope in ("", "a", "b")]
     for one in reversed(known):
         await write(server, one)
-    assert list(await list_records(server.direct())) == known
+    assert list((await list_records(server.direct())).readable) == known
 
 
 class Both:
@@ -149,11 +149,11 @@ async def test_the_source_is_written_first_since_its_word_counts() -> None:
     both = Both(record())
     await both.journal.write(both.journal.record)
     both.order.clear()
-    await both.journal.advance(Phase.DELETING, copying=True, moving=("u",))
+    await both.journal.advance(Phase.DELETING, moving=("u",))
     assert [entry for entry in both.order if "PATCH" in entry] == ["PATCH source", "PATCH target"]
     found = await both.read()
     assert found.source == found.target == both.journal.record
-    assert both.journal.record == record(phase=Phase.DELETING, copying=True, moving=("u",))
+    assert both.journal.record == record(phase=Phase.DELETING, moving=("u",))
 
 
 async def test_what_a_program_has_written_once_it_patches_and_asks_for_nothing() -> None:

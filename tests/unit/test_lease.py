@@ -30,11 +30,11 @@ from tests.unit.mover_builders import make
 from tests.unit.scripted_server import Reply, failure, reset, until
 
 HOST_NAME = this_holder().partition("/")[0]
-PATH = "/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover.ns"
+PATH = "/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases/capi-mover.ns"
 
 
 SHORT_S = 0.2
-LEASE = make(LEASES, "capi-mover.ns", namespace="default")
+LEASE = make(LEASES, "capi-mover.ns", namespace="capi-mover")
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def taken_by(holder: str, *, scope: str | None = None, **spec: Any) -> FakeApiSe
     server = FakeApiServer()
     body = {"holderIdentity": holder, "leaseDurationSeconds": 1, "renewTime": micro_time(), **spec}
     marked = {} if scope is None else {"annotations": {SCOPE_ANNOTATION: scope}}
-    server.put(make(LEASES, "capi-mover.ns", namespace="default", spec=body, metadata=marked))
+    server.put(make(LEASES, "capi-mover.ns", namespace="capi-mover", spec=body, metadata=marked))
     return server
 
 

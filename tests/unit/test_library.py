@@ -41,6 +41,9 @@ def _shown(name: str) -> str:
         return name
     if issubclass(value, Exception):
         return f"class {name}({', '.join(base.__name__ for base in value.__bases__)})"
+    if value is mover.Record:
+        # Its fields say of each what may stand in it: that is for its own tests.
+        return f"class {name}({', '.join(mover.Record.model_fields)})"
     return f"class {name}: {' '.join(value)}" if issubclass(value, StrEnum) else f"class {name}{_signature(value)}"
 
 
@@ -150,7 +153,7 @@ REVEALED = {
     22: "str",
     24: "mover.models.MoveReport",
     26: "tuple[mover.errors.Problem, ...]",
-    30: "tuple[mover.record.Record, ...]",
+    30: "mover.execute.journal.Records",
 }
 
 

@@ -52,7 +52,7 @@ def test_the_namespace_of_a_role_comes_first_and_need_not_be_created_by_the_move
     assert found[0] == {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "there"}}
     namespaces = {permission.verb for permission in granted(found, "target") if permission.resource == "namespaces"}
     assert namespaces == {"get"}
-    assert {role["metadata"].get("namespace") for role in found[1:]} == {None, "default", "there"}
+    assert {role["metadata"].get("namespace") for role in found[1:]} == {None, "capi-mover", "there"}
     subject = {"kind": "ServiceAccount", "name": "mover", "namespace": "capi-mover"}
     assert all(binding["subjects"] == [subject] for binding in found if "subjects" in binding)
 
@@ -60,7 +60,7 @@ def test_the_namespace_of_a_role_comes_first_and_need_not_be_created_by_the_move
 def test_who_moves_all_namespaces_may_create_them_and_needs_no_role_for_credentials() -> None:
     move = Move(known_types(), credential_namespaces=("creds",))
     target = side_manifests(move, "target", JANE)
-    assert target[0]["kind"] == "ClusterRole"
+    assert [manifest["kind"] for manifest in target[:2]] == ["Namespace", "ClusterRole"]
     assert Permission("target", "create", "", "namespaces") in granted(target, "target")
     source = side_manifests(move, "source", JANE)
-    assert {role["metadata"].get("namespace") for role in source} == {None, "default"}
+    assert {role["metadata"].get("namespace") for role in source} == {None, "capi-mover"}

@@ -35,7 +35,7 @@ from tests.unit.mover_builders import (
 from tests.unit.scripted_server import Reply, failure, reset
 from tests.unit.test_record import record
 
-LEASE = make(LEASES, "capi-mover.ns", namespace="default")
+LEASE = make(LEASES, "capi-mover.ns", namespace="capi-mover")
 
 
 # --- Who may do what --------------------------------------------------------------------------------------------------

@@ -16,15 +16,16 @@ from mover.choices import ExistingPolicy, OnFailure
 from mover.discovery import NAMESPACES, SECRETS
 from mover.errors import RefusedError, StoppedError, UsageError
 from mover.events import Noted
+from mover.execute.journal import read_record
 from mover.execute.lease import LEASES, LeaseHeldError, held
 from mover.execute.run import InterruptedMoveError, RolledBackError
 from mover.models import MoveOptions, MoveReport, RollingOptions, RollingReport, UnitFate, UnitReport
 from mover.moment import micro_time
-from mover.record import SCOPE_ANNOTATION
+from mover.record import SCOPE_ANNOTATION, encode
 from mover.scope import shard_scope
 from mover.shard import Shard
 from tests.unit.fake_apiserver import FakeApiServer
-from tests.unit.mover_builders import CLUSTER, crd, make, meanwhile, refuse, somebody_at_work, typed
+from tests.unit.mover_builders import CLUSTER, crd, make, meanwhile, refuse, somebody_at_work, typed, write_record
 from tests.unit.scripted_server import failure
 from tests.unit.test_api import HERE, THERE, Library
 
@@ -151,6 +152,11 @@ async def test_a_namespace_with_a_unit_on_its_way_is_left_to_the_rolling_move(
     with pytest.raises(InterruptedMoveError):
         await api.move_async(HERE, THERE, library.stage.options.model_copy(update=unit))
     library.stage.target.before = lambda _: None
+    asked = library.stage.options.model_copy(update={"rolling": True})
+    for server in (library.stage.source, library.stage.target):
+        found = await read_record(server.direct(), "ns/c")
+        assert found is not None
+        write_record(server, encode(found.model_copy(update={"options": asked})))
     rolls = Rolls(monkeypatch)
     await move(library, rolling=RollingOptions())
     assert [asked.namespace for asked in rolls.asked] == ["ns", *MINE]
@@ -211,7 +217,7 @@ async def test_an_interrupted_namespace_is_finished_though_its_originals_are_gon
 
 def lease_of(scope: str, name: str) -> Object:
     spec = {"holderIdentity": "elsewhere/1/2", "leaseDurationSeconds": 20, "renewTime": micro_time()}
-    return make(LEASES, name, namespace="default", spec=spec, metadata={"annotations": {SCOPE_ANNOTATION: scope}})
+    return make(LEASES, name, namespace="capi-mover", spec=spec, metadata={"annotations": {SCOPE_ANNOTATION: scope}})
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -255,7 +261,10 @@ async def test_a_move_of_all_namespaces_that_was_left_stops_a_shard(library: Lib
 
 async def test_a_shard_that_was_taken_over_undoes_what_it_is_at_and_says_why(library: Library) -> None:
     """The leases of the namespace are its own still."""
-    source, path = library.stage.source, "/apis/coordination.k8s.io/v1/namespaces/default/leases/capi-mover-shard.0.2"
+    source, path = (
+        library.stage.source,
+        "/apis/coordination.k8s.io/v1/namespaces/capi-mover/leases/capi-mover-shard.0.2",
+    )
     other = lease_of(shard_scope(0, TOTAL), "capi-mover-shard.0.2")
 
     def taken() -> None:

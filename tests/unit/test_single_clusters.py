@@ -17,11 +17,12 @@ from mover.checks.ties import check_left_dependents, check_split
 from mover.choices import ExistingPolicy, OnFailure
 from mover.discovery import NAMESPACES, SECRETS
 from mover.errors import RefusedError, StoppedError, UsageError
+from mover.execute.journal import Records
 from mover.execute.run import InterruptedMoveError, RolledBackError, start
 from mover.kube import Cluster
 from mover.models import MoveOptions, MoveReport, Phase
 from mover.planning import Rules, make_plan
-from mover.record import Identity, Record, name_of
+from mover.record import Identity, name_of
 from mover.report import status_lines
 from mover.transform import joined_owners, without_owners
 from mover.verify import source_drift
@@ -40,12 +41,14 @@ from tests.unit.mover_builders import (
     meanwhile,
     refuse,
 )
+from tests.unit.test_record import record
 
 HERE, THERE = ClusterRef(Path("source")), ClusterRef(Path("target"))
 OTHER = make(rules.CLUSTER, "d", spec={"n": 2}, status=PROVISIONED, labels={"env": "prod"})
 OTHER_MACHINE = make(rules.MACHINE, "n", owners=[OTHER], status={"nodeRef": {"name": "n"}})
 BOTH = make(SECRETS, "both", owners=[CLUSTER, OTHER], data={"a": "eA=="})
 ONLY = MoveOptions(namespace="ns", clusters=("c",), quiet_s=0.0, pause_timeout_s=5.0)
+KEPT = ONLY.model_copy(update={"on_failure": OnFailure.KEEP})
 
 
 class Library:
@@ -119,7 +122,7 @@ async def test_an_interrupted_move_is_found_by_its_namespace_or_its_cluster(
     library: Library, names: tuple[str, ...]
 ) -> None:
     await library.interrupt()
-    (record,) = await api.status_async(HERE)
+    (record,) = (await api.status_async(HERE)).readable
     assert (record.scope, record.namespace, record.clusters) == ("ns/c", "ns", ("c",))
     report = await api.resume_async(HERE, THERE, "ns", clusters=names)
     assert report.clusters == ("c",)
@@ -142,7 +145,7 @@ async def test_another_name_than_that_under_way_is_refused_and_told_what_is(libr
 
 async def test_the_same_move_again_finishes_what_was_begun(library: Library) -> None:
     await library.interrupt()
-    await library.move()
+    await library.move(KEPT)
     assert library.stage.target.has(MACHINE)
 
 
@@ -150,7 +153,7 @@ async def test_a_selector_means_what_it_meant_when_the_move_was_begun(library: L
     chosen = ONLY.model_copy(update={"clusters": (), "selector": "env=prod"})
     await library.interrupt(chosen)
     library.stage.source.change(CLUSTER, metadata={"labels": {"env": "prod"}})
-    report = await library.move(chosen)
+    report = await library.move(chosen.model_copy(update={"on_failure": OnFailure.KEEP}))
     assert report.clusters == ("d",)
     assert library.stage.source.has(CLUSTER)
 
@@ -179,7 +182,7 @@ async def test_a_move_that_overlaps_and_was_begun_after_the_preflight_stops_this
 
 async def test_the_record_has_a_name_of_its_own(library: Library) -> None:
     await library.interrupt()
-    name = f"/api/v1/namespaces/default/configmaps/{name_of('ns/c')}"
+    name = f"/api/v1/namespaces/capi-mover/configmaps/{name_of('ns/c')}"
     assert name in library.stage.source.bodies
     assert name in library.stage.target.bodies
 
@@ -309,7 +312,7 @@ def test_owners_of_both_sides_are_joined_but_there_is_one_controller() -> None:
 
 async def test_phases_are_recorded_under_the_scope(library: Library) -> None:
     await library.interrupt()
-    (record,) = await api.status_async(THERE)
+    (record,) = (await api.status_async(THERE)).readable
     assert record.phase is Phase.CREATING
 
 
@@ -338,8 +341,8 @@ async def test_a_shared_class_that_was_adopted_is_not_left_paused_by_a_rollback(
 )
 def test_the_status_names_what_moves_and_the_flags_to_go_on_with(scope: str, title: str, flags: str) -> None:
     side = Identity(uid="u", context="x")
-    record = Record(id="abc", phase=Phase.DELETING, scope=scope, source=side, target=side, options=ONLY, started="now")
-    first, *_, last = status_lines([record])
+    known = record(id="abc", phase=Phase.DELETING, scope=scope, source=side, target=side)
+    first, *_, last = status_lines(Records((known,)))
     assert first.startswith(title)
     assert last.endswith(f"--to-kubeconfig-context x{flags}")
 
@@ -350,7 +353,7 @@ async def test_what_was_copied_and_came_to_belong_to_others_stops_a_resume_and_g
     await library.interrupt(ONLY.model_copy(update={"all_hosts": True}))
     library.stage.source.change(HOST, metadata={"labels": {rules.CLUSTER_NAME_LABEL: "d"}})
     with pytest.raises(InterruptedMoveError, match="Secret ns/h-bmc was to move, but belongs to none"):
-        await library.move()
+        await library.move(KEPT.model_copy(update={"all_hosts": True}))
     await api.rollback_async(HERE, THERE, "ns")
     assert library.stage.source.has(HOST)
     assert not library.stage.target.has(HOST)
