@@ -54,7 +54,7 @@ def test_the_record_and_the_lease_are_kept_on_both_sides() -> None:
     for side in ("source", "target"):
         found = needed([], "ns")
         assert verbs(found, side, "configmaps", "default") == {"create", "get", "list", "patch", "delete"}
-        assert verbs(found, side, "leases", "default") == {"create", "get", "list", "update", "delete"}
+        assert verbs(found, side, "leases", "default") == {"create", "get", "list", "watch", "update", "delete"}
 
 
 def test_each_permission_is_there_once_and_the_order_is_always_the_same() -> None:
