@@ -62,6 +62,7 @@ VALUES = {
     "--from-directory": "old",
     "--paused": "keep",
     "--to-namespace": "elsewhere",
+    "--records-namespace": "moves",
     "--restore-status": "metal3",
     "--on-failure": "keep",
     "--timeout": "60",

@@ -120,7 +120,7 @@ async def test_the_leases_of_several_dead_holders_are_watched_at_once() -> None:
     for name in "abc":
         spec = {"holderIdentity": f"elsewhere/{name}", "leaseDurationSeconds": 1, "renewTime": micro_time()}
         marked = {"annotations": {SCOPE_ANNOTATION: f"ns/{name}"}}
-        server.put(make(LEASES, f"capi-mover.ns.{name}", namespace="default", spec=spec, metadata=marked))
+        server.put(make(LEASES, f"capi-mover.ns.{name}", namespace="capi-mover", spec=spec, metadata=marked))
     began, notes = sleepless_s(), list[Event]()
     async with held(server.direct(), "ns", notes.append):
         assert holder_of(server).startswith(this_holder())

@@ -323,7 +323,7 @@ async def test_what_is_gone_is_not_paused_again_by_a_resume() -> None:
 
 
 async def test_a_unit_of_a_rolling_move_whose_pause_is_taken_off_is_undone_alone() -> None:
-    stage = Stage()
+    stage = Stage(rolling=True)
     plan = (await stage.findings()).plan
     meanwhile(stage.target, "POST", "/machines", lambda: take_off(stage.source, CLUSTER))
     (unit,) = await roll(stage.clusters(), plan, stage.options, RollingOptions(), stage.events.append)
@@ -333,7 +333,7 @@ async def test_a_unit_of_a_rolling_move_whose_pause_is_taken_off_is_undone_alone
 
 
 async def test_a_unit_of_a_rolling_move_has_its_pause_set_again_after_the_commit() -> None:
-    stage = Stage()
+    stage = Stage(rolling=True)
     plan = (await stage.findings()).plan
     meanwhile(stage.source, "POST", "/events", lambda: take_off(stage.source, CLUSTER))
     reports = await roll(stage.clusters(), plan, stage.options, RollingOptions(), stage.events.append)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from graph import rules
 from graph.resource import Object
@@ -26,7 +28,7 @@ from mover.scope import shard_scope
 from mover.shard import Shard
 from tests.unit.fake_apiserver import FakeApiServer
 from tests.unit.mover_builders import CLUSTER, crd, make, meanwhile, refuse, somebody_at_work, typed, write_record
-from tests.unit.scripted_server import failure
+from tests.unit.scripted_server import Reply, failure, until
 from tests.unit.test_api import HERE, THERE, Library
 
 TOTAL = 2
@@ -270,9 +272,23 @@ async def test_a_shard_that_was_taken_over_undoes_what_it_is_at_and_says_why(lib
     def taken() -> None:
         source.bodies[path] = {**other.body(), "metadata": {**other.body()["metadata"], "uid": "another"}}
 
-    meanwhile(source, "PATCH", f"/{MINE[0]}/clusters/c", taken)
-    options = library.stage.options.model_copy(update={"namespace": "", "quiet_s": 1.0})
-    source_ref, target_ref = (replace(place, lease_s=0.04) for place in (HERE, THERE))
+    async def stand_still(request: web.Request) -> web.StreamResponse:
+        before = len(source.log)
+        await until(lambda: f"PUT {path}" in source.log[before:])
+        # Answered once the lease is known to be lost, and the move is stopped.
+        return await asyncio.Event().wait()  # type: ignore[return-value]
+
+    def hold(request: web.Request) -> Reply | None:
+        library.stage.target.before = lambda _: None
+        return stand_still
+
+    def taken_and_held() -> None:
+        taken()
+        library.stage.target.before = hold
+
+    meanwhile(source, "PATCH", f"/{MINE[0]}/clusters/c", taken_and_held)
+    options = library.stage.options.model_copy(update={"namespace": ""})
+    source_ref, target_ref = (replace(place, lease_s=2.0) for place in (HERE, THERE))
     asked = api.ShardMove(Shard(0, TOTAL), options)
     with pytest.raises(StoppedError) as caught:
         await api.move_shard_async(source_ref, target_ref, asked)
