@@ -20,9 +20,10 @@ from graph.selection import Fate
 from mover.differences import Names, names_of, normalised
 from mover.errors import Problem, UsageError
 from mover.models import MANAGER, MoveOptions
+from mover.names import is_label, is_shown, shown
 from mover.planning import Plan
 from mover.record import Identity
-from mover.untrusted import UntrustedError, is_kind, is_line, is_name, is_namespace, is_time, is_uid, parse_json, shown
+from mover.untrusted import UntrustedError, is_kind, is_name, is_time, is_uid, parse_json
 
 FORMAT: Final = "capi-mover-plan"
 VERSION: Final = 1
@@ -137,7 +138,7 @@ def decode(content: bytes, name: str) -> SavedPlan:
         raise UsageError(f"{name} is not a saved plan", _REMEDY)
     if whole.get("version") != VERSION or isinstance(whole["version"], bool):
         raise UsageError(
-            f"The plan {name} is of version {shown(whole.get('version'))}; this capi-mover knows {VERSION}",
+            f"The plan {name} is of version {shown(str(whole.get('version')), 60)}; this capi-mover knows {VERSION}",
             "Use the capi-mover that has saved it, or save it anew",
         )
     try:
@@ -159,10 +160,10 @@ def _implausible(saved: SavedPlan) -> list[str]:
     texts = (saved.selector, saved.hosts, *saved.clusters)
     there = {entry.name for entry in saved.objects if (entry.group, entry.kind) == rules.CLUSTER}
     wrong = {
-        "cluster": not (is_uid(saved.cluster.uid) and is_line(saved.cluster.context, 1000)),
-        "namespace": saved.namespace != "" and not is_namespace(saved.namespace),
+        "cluster": not (is_uid(saved.cluster.uid) and is_shown(saved.cluster.context, 1000)),
+        "namespace": saved.namespace != "" and not is_label(saved.namespace),
         "clusters, selector or hosts": not (
-            all(is_line(text, 4000) for text in texts) and there.issuperset(saved.clusters)
+            all(is_shown(text, 4000) for text in texts) and there.issuperset(saved.clusters)
         ),
         "saved": not is_time(saved.saved),
         "the order of objects": keys != sorted(set(keys)),
@@ -173,8 +174,8 @@ def _implausible(saved: SavedPlan) -> list[str]:
 
 def _is_plausible(entry: PlannedObject) -> bool:
     namespace, parts = entry.namespace, entry.parts
-    named = is_kind(entry.group, entry.kind) and is_name(entry.name) and (not namespace or is_namespace(namespace))
-    return named and is_uid(entry.uid) and all(is_line(text) for part in parts.items() for text in part)
+    named = is_kind(entry.group, entry.kind) and is_name(entry.name) and (not namespace or is_label(namespace))
+    return named and is_uid(entry.uid) and all(is_shown(text, 300) for part in parts.items() for text in part)
 
 
 def planned_options(saved: SavedPlan, options: MoveOptions) -> MoveOptions:

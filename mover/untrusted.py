@@ -13,10 +13,11 @@ from typing import Any, Final
 import orjson
 import yaml
 
+from mover.names import shown
+
 MAX_DEPTH: Final = 100
 """So deep may values be nested; orjson writes no more than 254, and no object of Kubernetes comes near."""
 
-_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,252})")
 _GROUP = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)?")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
@@ -27,11 +28,6 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\
 
 class UntrustedError(ValueError):
     """Something is not as it has to be; the text says what."""
-
-
-def is_namespace(text: str) -> bool:
-    """Returns whether a text can be the name of a namespace (a label of RFC 1123)."""
-    return _NAMESPACE.fullmatch(text) is not None
 
 
 def is_name(text: str) -> bool:
@@ -57,16 +53,6 @@ def is_uid(text: str) -> bool:
 def is_time(text: str) -> bool:
     """Returns whether a text is a time of RFC 3339."""
     return _TIME.fullmatch(text) is not None
-
-
-def is_line(text: str, longest: int = 300) -> bool:
-    """Returns whether a text can be shown on a terminal: short, and without anything that a terminal acts upon."""
-    return len(text) <= longest and text.isprintable()
-
-
-def shown(value: object) -> str:
-    """Returns the beginning of a value, without anything that a terminal acts upon."""
-    return "".join(sign if sign.isprintable() else "?" for sign in str(value)[:60])
 
 
 def parse_json(content: bytes) -> Any:

@@ -19,7 +19,8 @@ from mover.directory.naming import ENCRYPTED_SUFFIX, file_names
 from mover.directory.plausible import is_file_name
 from mover.directory.shape import misshapen
 from mover.errors import Problem, RefusedError, UsageError
-from mover.untrusted import UntrustedError, parse_json, shown
+from mover.names import shown
+from mover.untrusted import UntrustedError, parse_json
 
 _MANIFESTS = (NAME, NAME + ENCRYPTED_SUFFIX)
 _ANEW = "Make the backup anew, or get an undamaged copy of it"

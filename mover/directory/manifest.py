@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mover.directory.encoding import from_comment, to_comment
 from mover.directory.plausible import require_plausible
+from mover.names import shown
 from mover.pause import Pause
-from mover.untrusted import shown
 
 FORMAT = 1
 NAME = "capi-mover-manifest.yaml"
@@ -105,7 +105,7 @@ def decode(content: bytes) -> Manifest:
     value = from_comment(content)
     found = value.get("format") if isinstance(value, dict) else None
     if found != FORMAT or isinstance(found, bool):
-        raise ValueError(f"it is of format {shown(found)}, and this version knows only {FORMAT}")
+        raise ValueError(f"it is of format {shown(str(found), 60)}, and this version knows only {FORMAT}")
     try:
         manifest = Manifest.model_validate_json(orjson.dumps(value), strict=True)
     except ValidationError as error:

@@ -10,17 +10,9 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
 from graph import rules
+from mover.names import is_label, is_shown
 from mover.pause import PAUSED_FIELD, Pause
-from mover.untrusted import (
-    UntrustedError,
-    is_kind,
-    is_line,
-    is_name,
-    is_namespace,
-    is_time,
-    is_uid,
-    is_version,
-)
+from mover.untrusted import UntrustedError, is_kind, is_name, is_time, is_uid, is_version
 
 if TYPE_CHECKING:
     from mover.directory.manifest import Manifest, SavedFile
@@ -38,12 +30,12 @@ def require_plausible(manifest: Manifest) -> None:
     """Raises UntrustedError if a field of the manifest is not what a backup writes."""
     scope, spaces = manifest.namespace, [namespace.name for namespace in manifest.namespaces]
     wrong = {
-        "tool": not is_line(manifest.tool),
+        "tool": not is_shown(manifest.tool, 300),
         "created": not is_time(manifest.created),
-        "namespace": scope != "" and not is_namespace(scope),
+        "namespace": scope != "" and not is_label(scope),
         "source_uid": not is_uid(manifest.source_uid),
-        "source_context": not is_line(manifest.source_context, 1000),
-        "namespaces": len(set(spaces)) != len(spaces) or not all(map(is_namespace, spaces)),
+        "source_context": not is_shown(manifest.source_context, 1000),
+        "namespaces": len(set(spaces)) != len(spaces) or not all(map(is_label, spaces)),
         "set_on_source": not _are_pauses(manifest.set_on_source, {scope} if scope else None),
         "pauses": not _are_pauses(manifest.pauses, {scope, *spaces} if scope else None),
         "files": not _are_files(manifest.files),
@@ -73,7 +65,7 @@ def _are_pauses(pauses: Collection[Pause], homes: Collection[str] | None) -> boo
 def _all_pauses(pauses: Iterable[Pause], homes: Collection[str] | None) -> Iterable[bool]:
     for pause in pauses:
         key, kind = pause.key, pause.resource
-        named = is_name(key.name) and is_namespace(key.namespace) and (homes is None or key.namespace in homes)
+        named = is_name(key.name) and is_label(key.namespace) and (homes is None or key.namespace in homes)
         typed = is_kind(kind.group, kind.kind) and is_version(kind.version) and _PLURAL.fullmatch(kind.plural)
         yield bool(named and typed and (key.group, key.kind) == kind.group_kind and _is_known(pause))
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from graph.resource import ObjectKey
-from mover.untrusted import is_kind, is_name, is_namespace, is_uid, is_version
+from mover.names import is_label
+from mover.untrusted import is_kind, is_name, is_uid, is_version
 
 _OWNER_TEXTS = ("apiVersion", "kind", "name", "uid")
 
@@ -25,7 +26,7 @@ def misshapen(body: Mapping[str, Any], key: ObjectKey) -> list[str]:
         "apiVersion": not is_version(body["apiVersion"].rpartition("/")[2]) or not is_kind(key.group, "Any"),
         "kind": not is_kind("", key.kind),
         "metadata.name": not is_name(key.name),
-        "metadata.namespace": space not in (None, "") and not (isinstance(space, str) and is_namespace(space)),
+        "metadata.namespace": space not in (None, "") and not (isinstance(space, str) and is_label(space)),
         "metadata.uid": not is_uid(metadata["uid"]),
         "metadata.labels": not _are_texts(metadata.get("labels")),
         "metadata.annotations": not _are_texts(metadata.get("annotations")),

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from mover.errors import UsageError
-from mover.untrusted import UntrustedError, is_line, parse_yaml, shown
+from mover.names import is_shown, shown
+from mover.untrusted import UntrustedError, parse_yaml
 
 LONGEST: Final = 1024 * 1024
 """A Secret holds no more (bytes)."""
@@ -103,7 +104,7 @@ def _entries(config: Mapping[str, Any], many: str, one: str) -> dict[str, Mappin
     bodies: dict[str, Mapping[str, Any]] = {}
     for entry in found if isinstance(found, list) else [None]:
         name, body = (entry.get("name"), entry.get(one)) if isinstance(entry, dict) else (None, None)
-        if not isinstance(name, str) or not is_line(name) or not isinstance(body, dict) or name in bodies:
+        if not isinstance(name, str) or not is_shown(name, 300) or not isinstance(body, dict) or name in bodies:
             raise UntrustedError(f"its {many} are no list of different ones, each with a name")
         bodies[name] = body
     return bodies
@@ -123,7 +124,7 @@ def _require_data(what: str, field: object, value: object, allowed: frozenset[st
     if field in _WHY:
         raise UntrustedError(f"{what} {_WHY[str(field)]}, and what others can write must not do that")
     if field not in allowed and field != _EXTENSIONS:
-        raise UntrustedError(f"{what} has the field {shown(field)}, which is not known")
+        raise UntrustedError(f"{what} has the field {shown(str(field))}, which is not known")
     if field in allowed and not isinstance(value, str | bool):
         raise UntrustedError(f"the field {field} of {what} is no text")
 
@@ -131,7 +132,7 @@ def _require_data(what: str, field: object, value: object, allowed: frozenset[st
 def _server(name: str, body: Mapping[str, Any]) -> str:
     server = body.get("server")
     try:
-        url = urlsplit(server) if isinstance(server, str) and is_line(server) else None
+        url = urlsplit(server) if isinstance(server, str) and is_shown(server, 300) else None
         host = url.hostname if url else None
     except ValueError:
         url = host = None

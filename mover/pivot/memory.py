@@ -27,10 +27,11 @@ from mover.discovery import SECRETS
 from mover.errors import AlreadyExistsError, ConflictError, NotFoundError, StoppedError
 from mover.kube import Cluster
 from mover.models import MANAGER
+from mover.names import is_label, is_shown, shown
 from mover.pivot.choices import Step
 from mover.pivot.models import PivotOptions
 from mover.pivot.states import STATEFUL, States
-from mover.untrusted import UntrustedError, is_line, is_name, is_namespace, is_time, is_uid, parse_json, shown
+from mover.untrusted import UntrustedError, is_name, is_time, is_uid, parse_json
 
 NAME: Final = "capi-mover.pivot"
 NAMESPACE: Final = "default"
@@ -234,13 +235,13 @@ def _is_value(text: str) -> bool:
         parse_json(text.encode())
     except UntrustedError:
         return False
-    return is_line(text, 2000)
+    return is_shown(text, 2000)
 
 
 def _is_state(entry: tuple[str, str, str, str, str], homes: Collection[str] | None) -> bool:
     """Returns whether an entry is the state of an object in one of the namespaces; None for any."""
     group, kind, namespace, name, state = entry
-    is_there = is_namespace(namespace) and (homes is None or namespace in homes)
+    is_there = is_label(namespace) and (homes is None or namespace in homes)
     return (group, kind) in STATEFUL and is_there and is_name(name) and _STATE.fullmatch(state) is not None
 
 
