@@ -15,7 +15,7 @@ import yaml
 
 from graph import rules
 from mover.permissions import Permission
-from tests.integration.manifests import ACCOUNT, NAMESPACE, applied, kustomized, with_namespaces
+from tests.integration.manifests import ACCOUNT, NAMESPACE, applied, kustomized, path_of, with_namespaces
 from tests.integration.movers import Mover, mover
 from tests.testbed import inspect, rights
 from tests.testbed.client import AdminClient, AdminError
@@ -74,8 +74,12 @@ async def place(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
     assert set(known) <= set(container["args"])
     arguments = tuple(known.get(text, text) for text in container["args"])
     yield Place(pair.on_source, pair.on_target, folder, arguments, (str(url.hostname), str(url.port)))
-    for client in (pair.on_source, pair.on_target):
+    for client, manifests in ((pair.on_source, "job"), (pair.on_target, "target")):
         await _clear(client)
+        # Other tests of these clusters grant other users roles of the same names.
+        for manifest in await kustomized(manifests):
+            if manifest["apiVersion"].startswith("rbac."):
+                await client.delete(path_of(manifest))
 
 
 async def _installed(client: AdminClient, folder: str, side: Any) -> Any:
