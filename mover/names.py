@@ -13,8 +13,9 @@ RECORDS_NAMESPACE: Final = "capi-mover"
 """Where the records and the leases of moves are, unless another namespace is named: one that is for nothing else."""
 
 LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-SUBDOMAIN: Final = rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*"
-KIND: Final = r"[A-Za-z][A-Za-z0-9]{0,62}"
+_PART: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+SUBDOMAIN: Final = rf"(?=.{{1,253}}\Z){_PART}(\.{_PART})*"
+KIND: Final = r"[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 
 _LABEL: Final = re.compile(rf"{LABEL}\Z")
 _SUBDOMAIN: Final = re.compile(rf"{SUBDOMAIN}\Z")
@@ -33,7 +34,7 @@ def is_label(name: str) -> bool:
 
 
 def is_subdomain(name: str) -> bool:
-    """Returns whether an object of a custom type, a Secret or a ConfigMap can have this name.
+    """Returns whether an object of a custom type, a Secret or a ConfigMap can have this name: its parts may be long.
 
     >>> is_subdomain("prod-1.example"), is_subdomain("x/../y"), is_subdomain("a..b")
     (True, False, False)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 import yaml
 
+from mover import names
 from mover.names import shown
 
 MAX_DEPTH: Final = 100
@@ -20,7 +21,6 @@ MAX_DEPTH: Final = 100
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,252})")
 _GROUP = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)?")
-_KIND = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 _VERSION = re.compile(r"[a-z0-9]{1,63}")
 _UID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
@@ -37,7 +37,7 @@ def is_name(text: str) -> bool:
 
 def is_kind(group: str, kind: str) -> bool:
     """Returns whether two texts can be an API group and a kind."""
-    return _GROUP.fullmatch(group) is not None and _KIND.fullmatch(kind) is not None
+    return _GROUP.fullmatch(group) is not None and names.is_kind(kind)
 
 
 def is_version(text: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mover.checks import check_connections
-from mover.errors import InvalidNameError, RefusedError
+from mover.errors import InvalidNameError, RefusedError, SupersededError
 from mover.events import Listener, Traffic, ignore
 from mover.execute.records_namespace import leave
 from mover.execute.run import Clusters
@@ -73,10 +73,14 @@ async def opened(
     async with await connect(name, ref.kubeconfig, ref.context, ref.max_requests) as cluster:
         cluster.lease_s = ref.lease_s
         cluster.records_namespace = ref.records_namespace
+        is_superseded = False
         try:
             yield cluster
+        except SupersededError:
+            is_superseded = True
+            raise
         finally:
-            if last:
+            if last and not is_superseded:
                 await leave(cluster)
             listener(Traffic(name, dict(sorted(cluster.link.calls.items())), cluster.link.retries))
 

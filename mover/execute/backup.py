@@ -31,7 +31,7 @@ from mover.errors import (
 from mover.events import Listener, Noted, ObjectDone
 from mover.execute.clock import Clock
 from mover.execute.journal import under_way
-from mover.execute.lease import held
+from mover.execute.lease import LeaseLostError, held
 from mover.execute.pause_watch import PauseWatch
 from mover.execute.pausing import Pauser
 from mover.execute.ready import run_each
@@ -49,7 +49,7 @@ _SETTLING_ROUNDS = 5
 class StillPausedError(StoppedError):
     """The source could not be resumed; `pauses` are left on it."""
 
-    def __init__(self, folder: Path, failed: Mapping[Pause, ApiError], cause: BaseException | None = None) -> None:
+    def __init__(self, folder: Path, failed: Mapping[Pause, MoverError], cause: BaseException | None = None) -> None:
         names = ", ".join(sorted({str(pause.key) for pause in failed}))
         why = next(iter(failed.values()))
         first = f"{cause}\n" if cause else ""
@@ -317,9 +317,9 @@ class _Backup:
             raise StillPausedError(self._draft.folder, failed, shown) from cause
 
 
-async def _take_off(cluster: Cluster, pauses: Sequence[Pause], listener: Listener) -> Mapping[Pause, ApiError]:
+async def _take_off(cluster: Cluster, pauses: Sequence[Pause], listener: Listener) -> Mapping[Pause, MoverError]:
     """Makes every field as it was, Clusters last; returns what could not be done, having tried everything."""
-    failed: dict[Pause, ApiError] = {}
+    failed: dict[Pause, MoverError] = {}
 
     async def one(pause: Pause) -> None:
         try:
@@ -327,7 +327,7 @@ async def _take_off(cluster: Cluster, pauses: Sequence[Pause], listener: Listene
         except NotFoundError:
             # Somebody has deleted it meanwhile; there is nothing to resume.
             return
-        except ApiError as error:
+        except (ApiError, LeaseLostError) as error:
             failed[pause] = error
         else:
             listener(ObjectDone(Phase.RELEASING, str(pause.key), "resumed"))

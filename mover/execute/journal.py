@@ -30,6 +30,7 @@ from mover.errors import (
     NotFoundError,
     SupersededError,
     TransientError,
+    UnauthorizedError,
 )
 from mover.kube import Cluster
 from mover.kube.cluster import Written, collection_path
@@ -97,7 +98,7 @@ class Journal:
         found = Found(await one.read(), None)
         try:
             found = Found(found.source, await other.read())
-        except TransientError:
+        except (TransientError, UnauthorizedError, ForbiddenError):
             if found.source is None:
                 raise
         there = [side for side in (found.source, found.target) if side is not None]

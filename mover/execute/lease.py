@@ -14,7 +14,16 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
-from mover.errors import ApiError, ForbiddenError, NotFoundError, StoppedError, SupersededError, TransientError
+from mover.errors import (
+    ApiError,
+    Call,
+    ConnectionFailedError,
+    ForbiddenError,
+    NotFoundError,
+    StoppedError,
+    SupersededError,
+    TransientError,
+)
 from mover.events import Listener, ignore
 from mover.execute import records_namespace
 from mover.execute.holders import is_gone, this_holder
@@ -49,7 +58,7 @@ class LeaseLostError(StoppedError):
     def __init__(self, cluster: str, cause: ApiError) -> None:
         super().__init__(
             f"The lease on the {cluster} cluster was lost ({cause}); nothing more was changed",
-            "Go on with: capi-mover resume",
+            "See what was begun with: capi-mover status; go on with a move by: capi-mover resume",
         )
         self.cluster = cluster
         self.unreachable = isinstance(cause, TransientError)
@@ -126,9 +135,13 @@ class Claim:
                 return math.inf
         elif self.lost is not None:
             raise self.lost
-        if self._lease.left_s <= self._lease.duration_s / _RENEWALS:
+        for _ in range(_RENEWALS):
+            if self._lease.left_s > self._lease.duration_s / _RENEWALS:
+                return self._lease.left_s
+            # The answer to a renewal may be read long after it was sent: then it says nothing of now.
             await self._renew()
-        return self._lease.left_s
+        call = Call(self._lease.cluster.name, "PUT", LEASES.plural)
+        raise ConnectionFailedError(call, "each renewal was answered too late to write anything upon it")
 
     async def keep(self) -> None:
         """Renews the lease until it is lost."""

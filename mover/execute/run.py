@@ -19,10 +19,12 @@ from mover.concurrency import all_of
 from mover.discovery import NAMESPACES, Inventory, discover
 from mover.errors import (
     ApiError,
+    ForbiddenError,
     MoverError,
     StoppedError,
     SupersededError,
     TransientError,
+    UnauthorizedError,
     UsageError,
     VerificationError,
 )
@@ -42,6 +44,10 @@ from mover.scope import described
 log = logging.getLogger("capi-mover.execute")
 _PATIENCE_S = 15.0
 """How long a target is asked for its record before a move is undone: the source stands still meanwhile."""
+
+
+_OUT_OF_REACH = (TransientError, UnauthorizedError, ForbiddenError)
+"""With what a target answers that cannot be worked with now: a rollback resumes the source all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +188,14 @@ async def go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator],
     """
     await _require_same_clusters(clusters, record)
     async with claimed(clusters, record.scope, listener) as claims:
-        journal, _ = await Journal.opened(record, clusters.source, clusters.target)
+        journal, found = await Journal.opened(record, clusters.source, clusters.target)
         record = journal.record
+        if found.target is not None and found.target.is_committed and not record.is_committed:
+            raise StoppedError(
+                f"The records of the move {record.id} contradict each other: the target's says "
+                f"{found.target.phase}, and the source's, which is written first, {record.phase}",
+                "Find out who has written the source's record, or put an older one back; nothing was changed",
+            )
         if record.is_rolling_back:
             raise StoppedError(f"A rollback of the move {record.id} has begun", "Finish it with: capi-mover rollback")
         plan = await _plan_of(clusters.source, record, mutators)
@@ -209,7 +221,7 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
             claim = await claims.enter_async_context(held(clusters.target, record.scope, listener, both))
             claims.enter_context(claim.lapsing())
             target: Cluster | None = clusters.target
-        except TransientError as error:
+        except _OUT_OF_REACH as error:
             target = None
             listener(Noted(f"The target cannot be reached: {error}"))
         journal, found = await Journal.opened(record, *both)

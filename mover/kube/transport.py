@@ -27,6 +27,7 @@ from tenacity.wait import wait_random_exponential
 
 from mover import errors
 from mover.kube.flow import Flow, FlowLimits
+from mover.moment import sleepless_s
 
 log = logging.getLogger("capi-mover.kube")
 api_warnings = logging.getLogger("capi-mover.api-warnings")
@@ -238,7 +239,10 @@ class Transport:
         """
         if not request.is_write or request.is_of_lease:
             return math.inf
-        return min([await guard() for guard in self.guards], default=math.inf)
+        began_s = sleepless_s()
+        left_s = min([await guard() for guard in tuple(self.guards)], default=math.inf)
+        # What the first one has said is as old as the others took.
+        return left_s - (sleepless_s() - began_s)
 
     async def _send_authenticated(self, request: Request) -> bytes:
         # A write that holds a place waits for the lease: that must not wait for a place.
@@ -255,6 +259,8 @@ class Transport:
         headers = await session.authenticate()
         # A connection that takes longer than that to be had would carry a write that may not be sent any more.
         connect_s = min(total_s, await self.allowed_s(request))
+        if connect_s <= 0:
+            raise errors.ConnectionFailedError(call, "not sent: the leases could not be renewed in time")
         timeout = aiohttp.ClientTimeout(
             total=total_s, connect=connect_s, sock_connect=min(connect_s, self._policy.connect_timeout_s)
         )

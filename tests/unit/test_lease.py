@@ -645,3 +645,19 @@ async def test_while_a_move_is_undone_nothing_is_written_once_somebody_else_has_
     with pytest.raises(SupersededError):
         await work()
     assert not servers[0].has(SECRET)
+
+
+async def test_a_renewal_whose_answer_is_read_after_a_sleep_allows_nothing(clock: Clock) -> None:
+    server = FakeApiServer()
+
+    def late(request: web.Request) -> Reply | None:
+        if request.method == "PUT":
+            clock.sleep(100)
+        return None
+
+    async with held(server.direct(), "ns") as claim:
+        server.before = late
+        clock.sleep(100)
+        with pytest.raises(TransientError, match="answered too late"):
+            await claim.require(server.direct().link)
+        server.before = lambda _: None

@@ -157,6 +157,7 @@ REVEALED = {
 }
 
 
+@pytest.mark.timeout(600)  # mypy begins without a cache
 def test_a_strict_type_checker_knows_all_of_it(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     used = "\n".join(f"mover.{name}" for name in mover.__all__)
     tmp_path.joinpath("program.py").write_text(f"{PROGRAM}{used}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from mover import errors
 from mover.kube.flow import FlowLimits
-from mover.kube.transport import JSON, MERGE_PATCH, Request, RetryPolicy
+from mover.kube.transport import JSON, MERGE_PATCH, Guard, Request, RetryPolicy
 from tests.unit.scripted_server import QUICK, Reply, Script, answer, failure, lines, open_transport, reset, serve
 
 GET = Request("GET", "/api/v1/things")
@@ -309,3 +310,29 @@ async def test_a_server_that_is_only_busy_is_tried_more_often_than_one_that_fail
                 await link.send(GET)
         assert len(script.requests) == tries
     assert QUICK.busy_attempts > QUICK.attempts
+
+
+async def test_a_write_is_not_sent_once_its_leases_have_run_out() -> None:
+    script = Script(answer(200, {}))
+    async with script.transport() as link:
+        link.guards.append(has_left(-3600.0))
+        with pytest.raises(errors.ConnectionFailedError, match="the leases could not be renewed in time"):
+            await link.send(Request("POST", "/api/v1/namespaces/a/configmaps"))
+        assert script.requests == []
+
+
+async def test_what_one_lease_has_left_is_as_old_as_the_others_took() -> None:
+    async def slow() -> float:
+        await asyncio.sleep(0.05)
+        return math.inf
+
+    async with Script(answer(200, {})).transport() as link:
+        link.guards += [has_left(10.0), slow]
+        assert 0 < await link.allowed_s(Request("POST", "/api/v1/namespaces/a/configmaps")) <= 9.95
+
+
+def has_left(seconds: float) -> Guard:
+    async def guard() -> float:
+        return seconds
+
+    return guard
