@@ -136,9 +136,8 @@ def _wrong(record: Record, there: _There) -> Iterator[str]:
             yield f"{entry.key} is {'missing' if found is None else 'being deleted'}"
         elif not entry.describes(found):
             yield f"{entry.key} is not the copy that was recorded"
-    for pause in (entry.pause() for entry in record.target_pauses):
-        if pause.key not in there.objects and pause.key not in {entry.key for entry in record.copies}:
-            yield f"{pause.key} is missing"
+    resumed = {entry.pause().key for entry in record.target_pauses} - {entry.key for entry in record.copies}
+    yield from (f"{key} is missing" for key in sorted(resumed - there.objects.keys()))
     for uid in sorted({*record.used.values(), *record.overwritten.values()} - there.uids):
         yield f"the object {uid}, which the target had before and the move has used, is missing"
 
