@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         release_async,
         restore_async,
         resume_async,
+        resume_source_gone_async,
+        retire_async,
         roll_async,
         rollback_async,
         status_async,
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
         release,
         restore,
         resume,
+        resume_source_gone,
+        retire,
         roll,
         rollback,
         status,
@@ -99,6 +103,7 @@ if TYPE_CHECKING:
         MoveOptions,
         MoveReport,
         Phase,
+        RetireReport,
         RollbackReport,
         RollingOptions,
         RollingReport,
@@ -152,6 +157,7 @@ __all__ = [
     "RefusedError",
     "RestoreResult",
     "RestoreStatus",
+    "RetireReport",
     "RollbackReport",
     "RolledBackError",
     "RollingOptions",
@@ -197,6 +203,10 @@ __all__ = [
     "restore_async",
     "resume",
     "resume_async",
+    "resume_source_gone",
+    "resume_source_gone_async",
+    "retire",
+    "retire_async",
     "roll",
     "roll_async",
     "rollback",
@@ -209,11 +219,12 @@ _HOMES = {
     "graph.explain": "Explanation",
     "mover.api": (
         "ClusterRef SeriesStoppedError ShardMove backup_async diff_async explain_async move_async move_each_async "
-        "move_shard_async plan_async preflight_async release_async restore_async resume_async roll_async "
-        "rollback_async status_async"
+        "move_shard_async plan_async preflight_async release_async restore_async resume_async "
+        "resume_source_gone_async retire_async roll_async rollback_async status_async"
     ),
     "mover.api.blocking": (
-        "backup diff explain move move_each move_shard plan preflight release restore resume roll rollback status"
+        "backup diff explain move move_each move_shard plan preflight release restore resume "
+        "resume_source_gone retire roll rollback status"
     ),
     "mover.checks": "Findings",
     "mover.choices": "ExistingPolicy OnFailure PausedPolicy RestoreStatus UnitOrder",
@@ -233,8 +244,8 @@ _HOMES = {
     "mover.execute.restore": "RestoreResult",
     "mover.execute.run": "InterruptedMoveError RolledBackError",
     "mover.models": (
-        "KindCount LeftObject MoveOptions MoveReport Phase RollbackReport RollingOptions RollingReport UnitFate "
-        "UnitReport"
+        "KindCount LeftObject MoveOptions MoveReport Phase RetireReport RollbackReport RollingOptions RollingReport "
+        "UnitFate UnitReport"
     ),
     "mover.planning": "Mutator Plan",
     "mover.record": "Record RecordError",

@@ -277,3 +277,23 @@ class RollbackReport(_Frozen):
     clusters: tuple[str, ...] = ()
     removed: int = 0
     seconds: float = 0.0
+
+
+class RetireReport(_Frozen):
+    """What became of a source that was given up and has come back.
+
+    Attributes:
+        source: Its context name.
+        target: Context name of the target.
+        namespace: What was moved; "" for all namespaces.
+        clusters: The Clusters that were moved, if it was not the whole namespace.
+        removed: How many originals were still on it, and are deleted now.
+        seconds: How long it took, in seconds.
+    """
+
+    source: str
+    target: str
+    namespace: str
+    clusters: tuple[str, ...] = ()
+    removed: int = 0
+    seconds: float = 0.0

@@ -16,7 +16,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import orjson
 from pydantic import StringConstraints, ValidationError, model_validator
@@ -72,6 +72,7 @@ _RECORDED: Final = frozenset(
         Phase.DELETING,
         Phase.RESUMING,
         Phase.ROLLING_BACK,
+        Phase.DONE,
     }
 )
 
@@ -232,6 +233,8 @@ class Record(Strict):
         copies: The copies that may be on the target; known from the phase `creating` on.
         foreign: Objects on the target that somebody else created while the move ran.
         moving: UIDs on the source of the objects that are deleted; known from the phase `deleting` on.
+        source_gone: When the source was given up for good, and the target resumed without it; "" else. In the phase
+            `done` the record is a note of that on the target, until the source was dealt with.
     """
 
     id: Id
@@ -255,6 +258,7 @@ class Record(Strict):
     copies: Annotated[tuple[CopyEntry, ...], Many] = ()
     foreign: Annotated[tuple[Parts, ...], Many] = ()
     moving: Annotated[tuple[UID, ...], Many] = ()
+    source_gone: Time | Literal[""] = ""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -278,6 +282,11 @@ class Record(Strict):
         return self.phase in (Phase.DELETING, Phase.RESUMING, Phase.DONE)
 
     @property
+    def is_note(self) -> bool:
+        """Returns whether nothing is left to be done but to deal with the source, which was given up."""
+        return self.phase is Phase.DONE
+
+    @property
     def is_rolling_back(self) -> bool:
         """Returns whether a rollback has begun: only finishing it is safe then."""
         return self.phase is Phase.ROLLING_BACK
@@ -291,6 +300,10 @@ def _contradiction(record: Record) -> str:
         return f"no move is recorded in the phase {record.phase}"
     if record.moving and not record.is_committed:
         return f"objects are deleted, and it is in the phase {record.phase}"
+    if record.source_gone and record.phase not in (Phase.RESUMING, Phase.DONE):
+        return f"its source was given up, and it is in the phase {record.phase}"
+    if record.phase is Phase.DONE and not record.source_gone:
+        return "it is done, and its source was not given up: nothing is recorded of such a move"
     return _other_scope(record) or _unasked(record)
 
 

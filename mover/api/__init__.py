@@ -15,6 +15,12 @@ from mover.api.places import DEFAULT_NAMESPACE, ClusterRef, place_of
 from mover.api.planning import explain_async, plan_async, types_async
 from mover.api.rolling import roll_async
 from mover.api.sharding import ShardMove, described_shard, move_shard_async
+from mover.api.source_gone import (
+    find_resumable_async,
+    resume_source_gone_async,
+    retire_async,
+    retire_destroyed_async,
+)
 
 __all__ = [
     "DEFAULT_NAMESPACE",
@@ -30,6 +36,7 @@ __all__ = [
     "dry_run_async",
     "dry_shard_async",
     "explain_async",
+    "find_resumable_async",
     "move_async",
     "move_each_async",
     "move_shard_async",
@@ -39,6 +46,9 @@ __all__ = [
     "release_async",
     "restore_async",
     "resume_async",
+    "resume_source_gone_async",
+    "retire_async",
+    "retire_destroyed_async",
     "roll_async",
     "rollback_async",
     "status_async",

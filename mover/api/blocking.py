@@ -15,6 +15,7 @@ from mover.api.moving import move_async, move_each_async, preflight_async
 from mover.api.planning import explain_async, plan_async
 from mover.api.rolling import roll_async
 from mover.api.sharding import move_shard_async
+from mover.api.source_gone import resume_source_gone_async, retire_async
 from mover.errors import StoppedError, UsageError
 
 P = ParamSpec("P")
@@ -83,6 +84,8 @@ preflight = blocking(preflight_async)
 release = blocking(release_async)
 restore = blocking(restore_async)
 resume = blocking(resume_async)
+resume_source_gone = blocking(resume_source_gone_async)
+retire = blocking(retire_async)
 roll = blocking(roll_async)
 rollback = blocking(rollback_async)
 status = blocking(status_async)

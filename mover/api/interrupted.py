@@ -12,6 +12,7 @@ from mover.api.planning import all_mutators
 from mover.concurrency import all_of
 from mover.errors import TransientError, UsageError
 from mover.events import Event, Listener, ObjectDone, ignore
+from mover.execute.given_up import require_not_given_up
 from mover.execute.journal import Found, Records, list_records, read_record, under_way
 from mover.execute.run import Clusters, undo
 from mover.kube import Cluster
@@ -106,10 +107,11 @@ async def _record_of(clusters: Clusters, namespace: str | None, names: Sequence[
     others: list[str] = []
     for cluster in (clusters.source, clusters.target):
         scopes = [found.scope for found in await under_way(cluster, [space])]
-        meant = [scope for scope in scopes if _is_meant(scope, space, names)]
+        meant = [scope for scope in scopes if is_meant(scope, space, names)]
         if len(meant) == 1 and (record := await _agreed(clusters, cluster, meant[0])):
             return record
         others += scopes
+    await require_not_given_up(clusters.source, clusters.target)
     what = described(scope_of(space, names))
     listed = f". Under way: {'; '.join(map(described, sorted(set(others))))}" if others else ""
     found = await all_of(list_records(cluster) for cluster in (clusters.source, clusters.target))
@@ -118,7 +120,11 @@ async def _record_of(clusters: Clusters, namespace: str | None, names: Sequence[
 
 
 async def _agreed(clusters: Clusters, cluster: Cluster, scope: str) -> Record | None:
-    """Returns the record that counts; what the source says alone if the target cannot be reached."""
+    """Returns the record that counts; what the source says alone if the target cannot be reached.
+
+    Raises:
+        GivenUpError: The target has a note about the source.
+    """
     record = await read_record(cluster, scope)
     if record is None:
         return None
@@ -126,9 +132,11 @@ async def _agreed(clusters: Clusters, cluster: Cluster, scope: str) -> Record | 
         other = await read_record(clusters.target, scope)
     except TransientError:
         return record
+    await require_not_given_up(clusters.source, clusters.target)
     source = record if cluster is clusters.source else None
     return require_agreement(Found(source, other))
 
 
-def _is_meant(scope: str, namespace: str, names: Sequence[str]) -> bool:
+def is_meant(scope: str, namespace: str, names: Sequence[str]) -> bool:
+    """Returns whether a move is the one that is asked for; with no names any move of the namespace is."""
     return scope == scope_of(namespace, names) or (not names and namespace_of(scope) == namespace)

@@ -19,6 +19,7 @@ from mover.events import Listener, Noted, ignore
 from mover.execute.backup import moves_under_way
 from mover.execute.clock import Clock
 from mover.execute.forward import Outcome
+from mover.execute.given_up import require_no_note
 from mover.execute.journal import Found, find, under_way
 from mover.execute.run import Clusters, go_on, start, undo
 from mover.models import KindCount, LeftObject, MoveOptions, MoveReport, Phase, RollingReport
@@ -52,6 +53,7 @@ async def preflight_async(
         await require_answers(clusters)
         await require_planned_cluster(saved, clusters.source)
         asked = Asked(namespace_of_move(clusters.source, options), options, saved)
+        await require_no_note(clusters.source, clusters.target, scope_of(asked.namespace, options.clusters))
         return await findings_of(clusters, asked, mutators, listener)
 
 
@@ -213,8 +215,10 @@ async def interrupted(clusters: Clusters, namespace: str, options: MoveOptions) 
     Raises:
         OtherMoveError: A move of the same objects is under way, and it is not just this one.
         RecordError: There is a record of the same objects that is not one.
+        GivenUpError: The source was given up.
     """
     chooses(options)
+    await require_no_note(clusters.source, clusters.target, scope_of(namespace, options.clusters))
     if options.selector:
         found = await _chosen_before(clusters, namespace, options.selector)
     else:

@@ -18,6 +18,7 @@ from mover.checks.target import read_target
 from mover.errors import RefusedError, UsageError
 from mover.events import Listener, Noted, ignore
 from mover.execute.clock import Clock
+from mover.execute.given_up import require_no_note
 from mover.execute.journal import find, under_way
 from mover.execute.run import Clusters, go_on, undo
 from mover.models import MoveOptions, Phase, RollingOptions, RollingReport, UnitFate, UnitReport
@@ -123,6 +124,7 @@ async def interrupted_units(clusters: Clusters, namespace: str, options: MoveOpt
         RecordError: There is a record of these objects that is not one.
     """
     both = (clusters.source, clusters.target)
+    await require_no_note(*both, scope_of(namespace, options.clusters))
     scopes = {found.scope for cluster in both for found in await under_way(cluster, [namespace])}
     records = []
     for scope in sorted(scopes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -56,6 +57,11 @@ def print_line(text: str) -> None:
         from mover.report.console import drop_output
 
         drop_output()
+
+
+def is_interactive() -> bool:
+    """Returns whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def new_console() -> Console:

@@ -107,6 +107,20 @@ class Journal:
         journal.record = there[0]
         return journal, found
 
+    @classmethod
+    async def opened_alone(cls, record: Record, target: Cluster) -> Self:
+        """Returns the journal of a move on its target alone, as the target has it now: the source is gone for good.
+
+        Raises:
+            SupersededError: Somebody else has ended the move meanwhile.
+        """
+        journal = cls(record, (target,))
+        found = await journal._sides[0].read()
+        if found is None or found.id != record.id:
+            raise _ended(record.id)
+        journal.record = found
+        return journal
+
     async def require_own(self, patience_s: float) -> None:
         """Makes sure that both clusters have the record as this program has last written it.
 
@@ -249,7 +263,7 @@ class _Side:
     async def _read_late(self) -> None:
         """Reads what there is on a cluster that could not be reached before."""
         found = await self.read()
-        if found is not None and found.id != self._move:
+        if found is not None and (found.id != self._move or found.source_gone):
             raise _ended(self._move)
 
     async def _send_head(self, body: Mapping[str, Any]) -> Written:
@@ -442,15 +456,25 @@ class UnderWay:
 async def under_way(cluster: Cluster, scopes: Collection[str]) -> tuple[UnderWay, ...]:
     """Returns the moves that `cluster` takes part in and that overlap with one of the scopes, by scope.
 
-    What only looks like the record of a move is in nobody's way, but for a move of that very name.
+    What only looks like the record of a move is in nobody's way, but for a move of that very name. Nor is the note of a
+    source that was given up: see `given_up`.
     """
     heads = [_head_or_none(body) for body in await _heads(cluster, cluster.records_namespace)]
     found = [
         UnderWay(head.scope, head.id, head.phase)
         for head in heads
-        if head is not None and any(overlap(head.scope, other) for other in scopes)
+        if head is not None and head.phase != Phase.DONE and any(overlap(head.scope, other) for other in scopes)
     ]
     return tuple(sorted(found, key=lambda move: move.scope))
+
+
+async def given_up(target: Cluster) -> tuple[Record, ...]:
+    """Returns the moves to `target` whose source was given up and not dealt with since, by scope."""
+    heads = await _heads(target, target.records_namespace)
+    noted = [body for body in heads if (body.get("data") or {}).get("phase") in (Phase.RESUMING, Phase.DONE)]
+    found = await all_of(_read_or_not(target, body) for body in noted)
+    records = [record for record in found if isinstance(record, Record) and record.source_gone]
+    return tuple(sorted(records, key=lambda record: record.scope))
 
 
 def _head_or_none(body: Mapping[str, Any]) -> Head | None:

@@ -30,6 +30,7 @@ from mover.errors import (
 )
 from mover.events import Listener, Noted, Planned
 from mover.execute.forward import Forward, Outcome
+from mover.execute.given_up import GivenUpError, require_no_note
 from mover.execute.journal import Found, Journal, find, under_way
 from mover.execute.lease import Claim, Lease, LeaseLostError, held, holding, this_holder
 from mover.execute.rollback import roll_back
@@ -128,7 +129,7 @@ async def start(clusters: Clusters, findings: Findings, options: MoveOptions, li
     scope = findings.plan.scope
     async with claimed(clusters, scope, listener) as claims:
         found = await find(clusters.source, clusters.target, scope)
-        if found.newest is not None:
+        if found.newest is not None and not found.newest.is_note:
             raise StoppedError(
                 f"A move of the same objects was begun meanwhile ({found.newest.id})", "See: capi-mover status"
             )
@@ -154,8 +155,9 @@ async def require_alone(clusters: Clusters, scope: str) -> None:
     """Nobody has left a move that overlaps with this one; asked once the leases are held, so that nobody can begin one.
 
     Raises:
-        StoppedError: There is such a move.
+        StoppedError: There is such a move, or the source was given up.
     """
+    await require_no_note(clusters.source, clusters.target, scope)
     for cluster in (clusters.source, clusters.target):
         others = await under_way(cluster, [scope])
         if others:
@@ -186,9 +188,10 @@ async def go_on(clusters: Clusters, record: Record, mutators: Sequence[Mutator],
         SupersededError: Somebody else has ended the move meanwhile, or has taken it over.
         RecordError: It says what no move of its scope says.
     """
-    await _require_same_clusters(clusters, record)
+    await require_same_clusters(clusters, record)
     async with claimed(clusters, record.scope, listener) as claims:
         journal, found = await Journal.opened(record, clusters.source, clusters.target)
+        _require_source_kept(found)
         record = journal.record
         if found.target is not None and found.target.is_committed and not record.is_committed:
             raise StoppedError(
@@ -217,7 +220,7 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
         await claims.enter_async_context(held(clusters.source, record.scope, listener, both))
         try:
             # The source is to be resumed even if the target is dead for good.
-            await _require_same_clusters(clusters, record)
+            await require_same_clusters(clusters, record)
             claim = await claims.enter_async_context(held(clusters.target, record.scope, listener, both))
             claims.enter_context(claim.lapsing())
             target: Cluster | None = clusters.target
@@ -225,10 +228,17 @@ async def undo(clusters: Clusters, record: Record, mutators: Sequence[Mutator], 
             target = None
             listener(Noted(f"The target cannot be reached: {error}"))
         journal, found = await Journal.opened(record, *both)
+        _require_source_kept(found)
         _require_undoable(journal.record, found)
         plan = await _plan_of(clusters.source, journal.record, mutators)
         await require_trustworthy(clusters.source, target, journal.record, plan)
         await roll_back(clusters.source, clusters.target, journal, plan, listener)
+
+
+def _require_source_kept(found: Found) -> None:
+    """Nobody may have given the source up meanwhile."""
+    if found.target is not None and found.target.source_gone:
+        raise GivenUpError(found.target)
 
 
 def _require_undoable(record: Record, found: Found) -> None:
@@ -379,7 +389,8 @@ async def identity_of(cluster: Cluster) -> Identity:
     return Identity(uid=(await cluster.get(NAMESPACES, "", "kube-system")).uid, context=shown(cluster.context))
 
 
-async def _require_same_clusters(clusters: Clusters, record: Record) -> None:
+async def require_same_clusters(clusters: Clusters, record: Record) -> None:
+    """Raises UsageError if a record is of a move between other clusters."""
     for cluster, known in ((clusters.source, record.source), (clusters.target, record.target)):
         if (await identity_of(cluster)).uid != known.uid:
             raise UsageError(
@@ -392,12 +403,12 @@ async def _plan_of(source: Cluster, record: Record, mutators: Sequence[Mutator])
     """Returns the plan of a recorded move, made from what is on the source now."""
     if record.phase is Phase.RESUMING:
         # All originals are gone, and their namespace may be gone, too.
-        return make_plan(Inventory(record.namespace, (), (), (), frozenset()), _rules_of(record, mutators))
+        return make_plan(Inventory(record.namespace, (), (), (), frozenset()), rules_of(record, mutators))
     inventory = await discover(source, record.namespace, strict_labels=record.options.strict_labels)
-    return make_plan(inventory, _rules_of(record, mutators))
+    return make_plan(inventory, rules_of(record, mutators))
 
 
-def _rules_of(record: Record, mutators: Sequence[Mutator]) -> Rules:
+def rules_of(record: Record, mutators: Sequence[Mutator]) -> Rules:
     """Returns the rules that the recorded move was begun by: Clusters and hosts by name, not by selector."""
     clusters = frozenset(ObjectKey(*rules.CLUSTER, record.namespace, name) for name in record.clusters)
     return Rules(

@@ -11,6 +11,7 @@ from mover.api import DEFAULT_NAMESPACE, ClusterRef
 from mover.discovery import discover
 from mover.errors import Problem, StoppedError
 from mover.events import Listener
+from mover.execute.given_up import require_no_note
 from mover.execute.journal import find
 from mover.execute.run import identity_of
 from mover.kube import Cluster
@@ -136,6 +137,7 @@ async def look_around(
     source, target = clusters
     place, recalled = way
     scope = scope_of(source, options)
+    await require_no_note(source, target, scope)
     uids = (await identity_of(source)).uid, (await identity_of(target)).uid
     if recalled is not None:
         require_same_clusters(recalled, uids)

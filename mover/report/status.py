@@ -28,6 +28,12 @@ def status_json(found: Records) -> list[dict[str, Any]]:
 
 def _move_lines(record: Record) -> Sequence[str]:
     what = described(record.scope)
+    if record.is_note:
+        given_up = f"the source {record.source.context} was given up on {record.source_gone} by the move {record.id}"
+        return (
+            f"{capital(what)}: lives here; {given_up}, and must not be resumed",
+            f"  next: when it has come back, {_next_command(record)}",
+        )
     return (
         f"{capital(what)}: move {record.id} of {record.objects} objects, phase {record.phase}",
         f"  from {record.source.context} to {record.target.context}, since {record.started}",
@@ -40,6 +46,10 @@ def _next_command(record: Record) -> str:
     flags = f"--kubeconfig-context {record.source.context} --to-kubeconfig-context {record.target.context}"
     scope = f" -n {record.namespace}" if record.namespace else " --all-namespaces"
     scope += "".join(f" --cluster {name}" for name in record.clusters)
+    if record.is_note:
+        return f"capi-mover retire {flags}{scope}"
+    if record.source_gone:
+        return f"capi-mover resume --source-gone --to-kubeconfig-context {record.target.context}{scope}"
     if record.is_rolling_back:
         return f"capi-mover rollback {flags}{scope}"
     forward = f"capi-mover resume {flags}{scope}"

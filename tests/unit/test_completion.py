@@ -51,7 +51,7 @@ def test_each_shell_gets_a_script(shell: str, line: str) -> None:
 
 
 def test_commands_and_the_choices_of_flags_are_completed() -> None:
-    assert set(completed("capi-mover r")) == {"restore", "release", "resume", "rollback", "rbac"}
+    assert set(completed("capi-mover r")) == {"restore", "release", "resume", "retire", "rollback", "rbac"}
     assert completed("capi-mover move --order-by ") == ["name", "size", "age"]
     assert completed("capi-mover move --log-format j") == ["json"]
 
