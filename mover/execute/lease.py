@@ -23,6 +23,7 @@ from mover.errors import (
     StoppedError,
     SupersededError,
     TransientError,
+    UnauthorizedError,
 )
 from mover.events import Listener, ignore
 from mover.execute import records_namespace
@@ -52,7 +53,7 @@ class LeaseLostError(StoppedError):
 
     Attributes:
         cluster: The cluster that the lease is on.
-        unreachable: Whether the cluster could not be reached; else it has refused to renew the lease.
+        unreachable: Whether the cluster could not be reached, or does not let us in any more.
     """
 
     def __init__(self, cluster: str, cause: ApiError) -> None:
@@ -61,7 +62,7 @@ class LeaseLostError(StoppedError):
             "See what was begun with: capi-mover status; go on with a move by: capi-mover resume",
         )
         self.cluster = cluster
-        self.unreachable = isinstance(cause, TransientError)
+        self.unreachable = isinstance(cause, (TransientError, UnauthorizedError, ForbiddenError))
 
 
 class Claim:
@@ -130,10 +131,16 @@ class Claim:
             LeaseLostError: The lease could not be renewed in time.
             TransientError: It cannot be renewed now.
         """
-        if self.is_out_of_reach and self.may_lapse:
-            if link is not self._lease.cluster.link:
+        try:
+            return await self._required()
+        except (LeaseLostError, TransientError):
+            # The source is resumed whatever becomes of the target: nobody takes over without the source's lease.
+            if self.may_lapse and link is not self._lease.cluster.link and not self.is_anothers:
                 return math.inf
-        elif self.lost is not None:
+            raise
+
+    async def _required(self) -> float:
+        if self.lost is not None and not (self.is_out_of_reach and self.may_lapse):
             raise self.lost
         for _ in range(_RENEWALS):
             if self._lease.left_s > self._lease.duration_s / _RENEWALS:

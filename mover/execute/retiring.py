@@ -43,7 +43,10 @@ async def forget(target: Cluster, record: Record, listener: Listener) -> None:
         StoppedError: The record is no note.
     """
     if (await identity_of(target)).uid != record.target.uid:
-        raise UsageError(f"The move {record.id} has another target cluster (context {record.target.context})")
+        raise UsageError(
+            f"The move {record.id} has another target cluster (context {record.target.context})",
+            "Give the kubeconfig of that one with --to-kubeconfig",
+        )
     async with held(target, record.scope, listener):
         journal = await Journal.opened_alone(record, target)
         require_note(journal.record)

@@ -182,6 +182,9 @@ async def _with_client(kubeconfig: Path, change: Change) -> None:
         await change(client)
 
 
+SPACES: set[str] = set()
+"""The namespaces of all scenes of this process."""
+
 SMALL: Mapping[str, Any] = {"workers": 0, "control_planes": 1, "spare_hosts": 1, "paused_conditions": False}
 """The shape of a fleet of one machine and one spare host."""
 
@@ -189,6 +192,7 @@ SMALL: Mapping[str, Any] = {"workers": 0, "control_planes": 1, "spare_hosts": 1,
 async def make_scene(pair: Pair, namespace: str, shape: Mapping[str, Any] = SMALL) -> Scene:
     """Returns a scene with a small fleet, and nothing on the target."""
     spec = FleetSpec(namespace=namespace, cluster_name=f"{namespace}-c", host_name=f"{namespace}-h", **shape)
+    SPACES.add(namespace)
     fleet = await build(pair.on_source, spec)
     LEDGER["tried"] += 1
     types = frozenset(await _types_of(pair.on_source))

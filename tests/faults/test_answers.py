@@ -124,5 +124,6 @@ async def test_watches_that_fail_for_good_are_no_storm(
             at(Phase.PAUSING, lambda: scene.edit_source(lambda client: client.patch_merge(scene.path(key), block))),
             pause_timeout_s=1.0,
         )
-    assert len(opened) <= 20
+    # One watch per type for late objects and one for pauses, each opened again ever more rarely.
+    assert len(opened) <= 60
     await scene.assert_untouched(but={key})

@@ -70,11 +70,11 @@ async def _first_mover(scene: Scene, phase: Phase) -> AsyncIterator[Process]:
 async def test_a_second_mover_is_refused_and_takes_over_once_the_first_is_killed(scene: Scene, phase: Phase) -> None:
     async with _first_mover(scene, phase) as first:
         with pytest.raises(LeaseHeldError, match=f"/{first.pid}/") as caught:
-            await scene.move()
+            await scene.move(skip=())
         assert scene.namespace in str(caught.value)
         first.kill()
         await first.wait()
-        await scene.move()
+        await scene.move(skip=())
     await scene.assert_moved()
 
 

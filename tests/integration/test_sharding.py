@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from typing import Any
 
+from graph import rules
 from mover.api import ShardMove, move_shard_async
 from mover.models import MoveOptions, RollingOptions, RollingReport
 from mover.shard import Shard
@@ -18,7 +18,7 @@ from tests.testbed.pair import Pair
 from tests.testbed.witness import Expectations, Witness
 
 TOTAL = 2
-_DEFAULT = "/namespaces/default"
+_RECORDS = "/namespaces/capi-mover"
 
 
 def spaces_of(prefix: str, each: int) -> dict[int, list[str]]:
@@ -65,8 +65,8 @@ async def assert_moved(pair: Pair, fleets: dict[str, Fleet]) -> None:
 async def assert_nothing_is_left(pair: Pair) -> None:
     """Neither a record nor a lease."""
     for client in (pair.on_source, pair.on_target):
-        leases = await client.list_all(f"/apis/coordination.k8s.io/v1{_DEFAULT}/leases")
-        heads = await client.list_all(f"/api/v1{_DEFAULT}/configmaps")
+        leases = await client.list_all(f"/apis/coordination.k8s.io/v1{_RECORDS}/leases")
+        heads = await client.list_all(f"/api/v1{_RECORDS}/configmaps")
         names = [found["metadata"]["name"] for found in (*leases, *heads)]
         assert [name for name in names if "capi-mover" in name] == []
 
@@ -101,10 +101,12 @@ async def test_a_shard_at_work_keeps_its_like_and_a_move_of_all_away_and_no_othe
     pair = empty_pair
     spaces = spaces_of("apart", 1)
     fleets = await fleets_in(pair, [space for names in spaces.values() for space in names])
+    machine = next(key for key in fleets[spaces[0][0]].movable if key.kind == "Machine")
+    path = f"/apis/cluster.x-k8s.io/v1beta2/namespaces/{machine.namespace}/machines/{machine.name}"
+    await pair.on_source.patch_merge(path, {"metadata": {"annotations": {rules.BLOCK_MOVE_ANNOTATION: ""}}})
     async with shard(pair, 0) as first:
-        await first.until("  created ")
-        # It stands still, and its lease is fresh for longer than the others take to see it.
-        first.process.send_signal(signal.SIGSTOP)
+        # It waits for a provider, and renews its lease.
+        await first.until("block-move")
         flags = ("--kubeconfig", pair.source.kubeconfig, "--to-kubeconfig", pair.target.kubeconfig)
         async with shard(pair, 0) as like, mover("move", *flags, "-A") as whole, shard(pair, 1) as other:
             assert await like.ended() == 4, like.output
@@ -113,6 +115,7 @@ async def test_a_shard_at_work_keeps_its_like_and_a_move_of_all_away_and_no_othe
             assert await other.ended() == 0, other.output
         await assert_moved(pair, {space: fleets[space] for space in spaces[1]})
         await first.killed()
+    await pair.on_source.patch_merge(path, {"metadata": {"annotations": {rules.BLOCK_MOVE_ANNOTATION: None}}})
     async with shard(pair, 0) as again:
         assert await again.ended() == 0, again.output
     await assert_moved(pair, fleets)
