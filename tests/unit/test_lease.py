@@ -377,7 +377,7 @@ async def test_a_lease_that_may_not_be_renewed_any_more_is_lost() -> None:
 
     with pytest.raises(LeaseLostError) as caught:
         await body_until_lost(server, forbid)
-    assert not caught.value.unreachable
+    assert caught.value.unreachable, "who is not let in any more cannot tell what is there"
 
 
 async def test_a_lease_that_may_lapse_does_not_cancel_the_body_and_is_released_when_its_cluster_is_back() -> None:
