@@ -131,11 +131,14 @@ class Claim:
             LeaseLostError: The lease could not be renewed in time.
             TransientError: It cannot be renewed now.
         """
+        # The source is resumed whatever becomes of the target: nobody takes over without the source's lease.
+        may_do_without = self.may_lapse and link is not self._lease.cluster.link
+        if may_do_without and self.is_out_of_reach:
+            return math.inf
         try:
             return await self._required()
         except (LeaseLostError, TransientError):
-            # The source is resumed whatever becomes of the target: nobody takes over without the source's lease.
-            if self.may_lapse and link is not self._lease.cluster.link and not self.is_anothers:
+            if may_do_without and not self.is_anothers:
                 return math.inf
             raise
 
